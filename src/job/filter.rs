@@ -1,0 +1,99 @@
+//! Which jobs are meant, and how many there are.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::id::{IdRange, JobId, QueueName};
+use super::new::{Backoff, Jitter};
+use super::state::StateKind;
+use crate::clock::Timestamp;
+
+/// Which jobs are meant. Every condition that is given must hold; none given means every job.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// One of these numbers.
+    pub ids: Vec<IdRange>,
+    /// In one of these queues.
+    pub queues: Vec<QueueName>,
+    /// In one of these states.
+    pub states: Vec<StateKind>,
+    /// With all of these labels.
+    pub labels: Vec<(String, String)>,
+    /// Pushed at this instant or later.
+    pub since: Option<Timestamp>,
+    /// Pushed before this instant.
+    pub until: Option<Timestamp>,
+}
+
+/// Which stretch of the jobs that match.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Only jobs beyond this one, in the direction of travel.
+    pub after: Option<JobId>,
+    /// At most this many.
+    pub limit: usize,
+    /// Oldest first, instead of newest first.
+    pub oldest_first: bool,
+}
+
+/// How many jobs stand in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally([i64; StateKind::ALL.len()]);
+
+impl Tally {
+    /// How many stand in this state.
+    pub fn get(&self, state: StateKind) -> i64 {
+        self.0[state as usize]
+    }
+
+    /// Counts `n` more (fewer, if negative).
+    pub fn add(&mut self, state: StateKind, n: i64) {
+        self.0[state as usize] += n;
+    }
+
+    /// Whether no job is counted, or the jobs that came and went balance.
+    pub fn is_zero(&self) -> bool {
+        self.0.iter().all(|&n| n == 0)
+    }
+
+    /// The states that count something, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (StateKind, i64)> + '_ {
+        StateKind::ALL.into_iter().map(|state| (state, self.get(state))).filter(|&(_, n)| n != 0)
+    }
+}
+
+/// What a queue has instead of the built-in defaults; `None` leaves the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// How often a job is tried.
+    pub max_attempts: Option<u32>,
+    /// The pause between attempts.
+    pub backoff: Option<Backoff>,
+    /// The share of it drawn at random.
+    pub jitter: Option<Jitter>,
+    /// How long an attempt may take; `Some(None)`: for ever.
+    pub timeout: Option<Option<Duration>>,
+    /// From TERM to KILL.
+    pub kill_after: Option<Duration>,
+    /// Exit statuses that are final.
+    pub dead_on: Option<Vec<RangeInclusive<i32>>>,
+    /// The priority of a job.
+    pub priority: Option<i32>,
+}
+
+/// A queue as the store has it.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Its name.
+    pub name: QueueName,
+    /// Since when it is paused, if it is.
+    pub paused_at: Option<Timestamp>,
+    /// What it has of its own.
+    pub settings: QueueSettings,
+    /// How many jobs it holds.
+    pub tally: Tally,
+    /// Since when its longest waiting ready job waits.
+    pub oldest_ready: Option<Timestamp>,
+    /// How many live workers serve it.
+    pub n_workers: usize,
+}

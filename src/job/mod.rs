@@ -1,0 +1,18 @@
+//! The vocabulary: what a job is, where it stands, how an attempt ended.
+//!
+//! Plain values that every other room speaks. Nothing here knows SQL, the command line, the public
+//! JSON, paths of the queue, or what time it is.
+
+mod attempt;
+mod event;
+mod filter;
+mod id;
+mod new;
+mod state;
+
+pub use attempt::{Attempt, Chunk, Outcome, Report, Settlement, Stream, Usage, Verdict};
+pub use event::{Event, StopReason};
+pub use filter::{Filter, Page, Queue, QueueSettings, Tally};
+pub use id::{BadName, IdRange, JobId, Lease, QueueName, QueuePattern, Token, WorkerId};
+pub use new::{Backoff, Command, Context, Defaults, Due, EnvVars, Jitter, KeyRule, Labels, NewJob, OnDuplicate, Terms};
+pub use state::{Claimed, Ending, Job, Reason, State, StateKind};

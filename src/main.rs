@@ -1,0 +1,2 @@
+//! The qctl binary.
+fn main() {}

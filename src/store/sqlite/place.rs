@@ -1,0 +1,177 @@
+//! Where a queue file may lie, and how it is made there.
+//!
+//! Whoever can write the file runs commands as its worker, so it is made for its owner alone. A
+//! write-ahead log needs one kernel under it: on a network or pass-through file system it corrupts
+//! silently, so those are refused before SQLite is let near.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs;
+use nix::unistd::geteuid;
+
+use crate::store::{Access, Error, Result};
+
+/// File systems on which a write-ahead log is not safe, by their magic number in `statfs(2)`.
+///
+/// Numbers from `linux/magic.h` and the sources of the file systems. FUSE covers virtiofs, sshfs
+/// and the shared folders of virtual machines.
+const UNSAFE: [(i64, &str); 9] = [
+    (0x6969, "nfs"),
+    (0x517b, "smb"),
+    (0xff53_4d42, "cifs"),
+    (0xfe53_4d42, "smb2"),
+    (0x0102_1997, "9p"),
+    (0x6573_5546, "fuse"),
+    (0x7461_636f, "ocfs2"),
+    (0x0bd0_0bd0, "lustre"),
+    (0x5346_414f, "afs"),
+];
+
+/// Names of common safe ones, for `where`.
+const SAFE: [(i64, &str); 8] = [
+    (0xef53, "ext4"),
+    (0x9123_683e, "btrfs"),
+    (0x5846_5342, "xfs"),
+    (0x0102_1994, "tmpfs"),
+    (0x794c_7630, "overlayfs"),
+    (0x2fc1_2fc1, "zfs"),
+    (0xf2f5_2010, "f2fs"),
+    (0xca45_1a4e, "bcachefs"),
+];
+
+/// Readies the place for a queue and answers the file's full path, its folder free of links.
+///
+/// # Errors
+///
+/// [`Error::Missing`], [`Error::NotAQueue`], [`Error::UnsafePlace`] or [`Error::Refused`].
+pub(super) fn ready(path: &Path, access: Access) -> Result<PathBuf> {
+    let full = resolve(path, access)?;
+    match full.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => Err(Error::NotAQueue { path: full, found: "it is a folder" }),
+        Ok(meta) if meta.is_symlink() => {
+            Err(Error::UnsafePlace { path: full, why: "it is a symbolic link, and those are not followed".to_owned() })
+        }
+        Ok(meta) if !meta.is_file() => Err(Error::NotAQueue { path: full, found: "it is not a regular file" }),
+        Ok(meta) if meta.uid() != geteuid().as_raw() => {
+            let why = format!("it belongs to user {}, you are user {}", meta.uid(), geteuid());
+            Err(Error::UnsafePlace { path: full, why })
+        }
+        Ok(_) => {
+            check_file_system(&full)?;
+            Ok(full)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && access == Access::Create => {
+            check_file_system(&full)?;
+            create(&full)?;
+            Ok(full)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing { path: full }),
+        Err(source) => Err(Error::Refused { path: full, source }),
+    }
+}
+
+/// Makes the folder if need be, and answers the path with the folder's links resolved.
+fn resolve(path: &Path, access: Access) -> Result<PathBuf> {
+    let Some(name) = path.file_name() else {
+        return Err(Error::NotAQueue { path: path.to_owned(), found: "it is a folder" });
+    };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if access == Access::Create {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| Error::Refused { path: folder.to_owned(), source })?;
+    }
+    match folder.canonicalize() {
+        Ok(folder) => Ok(folder.join(name)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing { path: path.to_owned() }),
+        Err(source) => Err(Error::Refused { path: folder.to_owned(), source }),
+    }
+}
+
+/// Makes the empty file, before any connection exists in this process: closing it later would
+/// drop the locks of one.
+fn create(path: &Path) -> Result<()> {
+    let refused = |source| Error::Refused { path: path.to_owned(), source };
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => {
+            // The umask may have taken bits away that the owner needs.
+            file.set_permissions(Permissions::from_mode(0o600)).map_err(refused)?;
+            sync_folder(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(refused(source)),
+    }
+}
+
+/// Makes the names in the file's folder survive a power cut.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub(super) fn sync_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| Error::Refused { path: folder.to_owned(), source })
+}
+
+fn check_file_system(path: &Path) -> Result<()> {
+    let magic = magic(path)?;
+    match UNSAFE.iter().find(|&&(unsafe_magic, _)| unsafe_magic == magic) {
+        Some((_, name)) => {
+            let why = format!("it is on {name}, where a write-ahead log is not safe");
+            Err(Error::UnsafePlace { path: path.to_owned(), why })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The kind of file system under the file, by name, else by number.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub(super) fn file_system(path: &Path) -> Result<String> {
+    let magic = magic(path)?;
+    let known = SAFE.iter().chain(&UNSAFE).find(|&&(known, _)| known == magic);
+    Ok(known.map_or_else(|| format!("{magic:#x}"), |(_, name)| (*name).to_owned()))
+}
+
+fn magic(path: &Path) -> Result<i64> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let stat =
+        statfs::statfs(folder).map_err(|errno| Error::Refused { path: folder.to_owned(), source: errno.into() })?;
+    Ok(stat.filesystem_type().0 & 0xffff_ffff)
+}
+
+/// The path of a file that lies beside the queue file: `queue.db` and `-wal` make `queue.db-wal`.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_system_has_one_verdict() {
+        for (magic, name) in SAFE {
+            assert!(!UNSAFE.iter().any(|&(bad, _)| bad == magic), "{name}");
+        }
+    }
+
+    #[test]
+    fn files_beside_the_queue_share_its_name() {
+        assert_eq!(beside(Path::new("/q/queue.db"), "-wal"), Path::new("/q/queue.db-wal"));
+    }
+}

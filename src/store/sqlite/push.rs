@@ -1,0 +1,230 @@
+//! Queueing jobs: the insert, and what a held key makes of it.
+//!
+//! A key lives on the row of its job, behind a unique index, so it cannot outlast the job or be
+//! forgotten. It holds while the job is unfinished and until `key_until`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{OptionalExtension as _, named_params};
+
+use super::row::{self, Explain as _};
+use super::transaction::Txn;
+use crate::clock::Timestamp;
+use crate::job::{Context, Due, JobId, KeyRule, NewJob, OnDuplicate, QueueName, StateKind};
+use crate::store::{Error, PushOutcome, Pushed, Result};
+
+/// Queues all of `jobs`, or fails and queues none.
+pub(super) fn push(tx: &Txn<'_>, jobs: &mut dyn Iterator<Item = NewJob>, now: Timestamp) -> Result<Vec<Pushed>> {
+    let mut push = Push { tx, now, last_id: tx.last("job")?, queues: HashMap::new(), context: None };
+    let first_id = push.last_id;
+    let pushed = jobs.map(|job| push.one(job)).collect::<Result<Vec<_>>>()?;
+    if push.last_id != first_id {
+        tx.set_last("job", push.last_id)?;
+    }
+    Ok(pushed)
+}
+
+/// One push under way: what it found out for one job serves the next.
+struct Push<'t, 'c> {
+    tx: &'t Txn<'c>,
+    now: Timestamp,
+    last_id: i64,
+    queues: HashMap<QueueName, i64>,
+    context: Option<(Arc<Context>, i64)>,
+}
+
+/// The job that holds a key.
+struct Holder {
+    id: JobId,
+    state: StateKind,
+    has_started: bool,
+    differs: bool,
+}
+
+impl Push<'_, '_> {
+    fn one(&mut self, job: NewJob) -> Result<Pushed> {
+        let queue_id = self.queue_id(&job.queue)?;
+        let Some(rule) = job.key.clone() else { return self.create(queue_id, job) };
+        self.free_key(queue_id, &rule.key)?;
+        match self.holder(queue_id, &rule.key, &job)? {
+            None => self.create(queue_id, job),
+            Some(holder) => self.meet(queue_id, job, rule, holder),
+        }
+    }
+
+    /// What a push does that finds its key held.
+    fn meet(&mut self, queue_id: i64, job: NewJob, rule: KeyRule, holder: Holder) -> Result<Pushed> {
+        let can_replace = !holder.has_started && !holder.state.is_final();
+        match rule.on_duplicate {
+            OnDuplicate::Error => Err(Error::KeyTaken { key: rule.key, queue: job.queue, holder: holder.id }),
+            OnDuplicate::Replace if can_replace => self.replace(queue_id, job, &holder),
+            OnDuplicate::Return | OnDuplicate::Replace => Ok(Pushed {
+                id: holder.id,
+                queue: job.queue,
+                outcome: PushOutcome::Existing { differs: holder.differs },
+                state: holder.state,
+            }),
+        }
+    }
+
+    fn create(&mut self, queue_id: i64, job: NewJob) -> Result<Pushed> {
+        self.last_id += 1;
+        let id = JobId::new(self.last_id).expect("ids count up from 1");
+        let state = self.write_row(id, queue_id, &job)?;
+        self.tx.count(queue_id, state, 1);
+        Ok(Pushed { id, queue: job.queue, outcome: PushOutcome::Created, state })
+    }
+
+    /// Puts the new job in the place of one that has not started, under the same id.
+    fn replace(&mut self, queue_id: i64, job: NewJob, holder: &Holder) -> Result<Pushed> {
+        self.tx.count(queue_id, holder.state, -1);
+        super::change::erase(self.tx, holder.id)?;
+        let state = self.write_row(holder.id, queue_id, &job)?;
+        self.tx.count(queue_id, state, 1);
+        Ok(Pushed { id: holder.id, queue: job.queue, outcome: PushOutcome::Replaced, state })
+    }
+
+    fn write_row(&mut self, id: JobId, queue_id: i64, job: &NewJob) -> Result<StateKind> {
+        let (state, run_at) = match job.due {
+            Due::At(due) if due > self.now => (StateKind::Scheduled, due),
+            Due::At(_) | Due::Now => (StateKind::Ready, self.now),
+        };
+        let (is_shell, command) = row::command_columns(job.command.as_ref());
+        let env = (!job.env.is_empty()).then(|| row::env_column(&job.env));
+        let context_id = self.context_id(&job.context)?;
+        let payload_id = job.payload.as_deref().map(|body| self.add_payload(body)).transpose()?;
+        let sql = "insert into job (
+              id, queue_id, state, priority, run_at, max_attempts, created_at, expires_at, context_id, payload_id,
+              is_shell, command, env, labels, key, key_holds, key_until
+            ) values (
+              :id, :queue_id, :state, :priority, :run_at, :max_attempts, :now, :expires_at, :context_id, :payload_id,
+              :is_shell, :command, :env, :labels, :key, iif(:key is null, null, 1), :key_until
+            )";
+        let mut insert = self.tx.prepare_cached(sql).explain(self.tx.path())?;
+        insert
+            .execute(named_params! {
+                ":id": id,
+                ":queue_id": queue_id,
+                ":state": state,
+                ":priority": job.priority,
+                ":run_at": run_at,
+                ":max_attempts": job.max_attempts,
+                ":now": self.now,
+                ":expires_at": job.expires_at,
+                ":context_id": context_id,
+                ":payload_id": payload_id,
+                ":is_shell": is_shell,
+                ":command": command,
+                ":env": env,
+                ":labels": row::labels_column(&job.labels),
+                ":key": job.key.as_ref().map(|rule| &rule.key),
+                ":key_until": job.key.as_ref().and_then(|rule| rule.held_until),
+            })
+            .explain(self.tx.path())?;
+        self.add_labels(id, job)?;
+        Ok(state)
+    }
+
+    fn add_labels(&self, id: JobId, job: &NewJob) -> Result<()> {
+        let sql = "insert into label (name, value, job_id) values (:name, :value, :job)";
+        for (name, value) in &job.labels {
+            let mut insert = self.tx.prepare_cached(sql).explain(self.tx.path())?;
+            insert.execute(named_params! { ":name": name, ":value": value, ":job": id }).explain(self.tx.path())?;
+        }
+        Ok(())
+    }
+
+    fn add_payload(&self, body: &[u8]) -> Result<i64> {
+        let mut insert = self.tx.prepare_cached("insert into payload (body) values (:body)").explain(self.tx.path())?;
+        insert.insert(named_params! { ":body": body }).explain(self.tx.path())
+    }
+
+    /// Takes the key from a finished job whose time with it is over.
+    fn free_key(&self, queue_id: i64, key: &str) -> Result<()> {
+        let sql = "update job set key_holds = null
+            where queue_id = :queue_id and key = :key and key_holds = 1
+              and state in ('succeeded', 'dead', 'cancelled')
+              and (key_until is null or key_until <= :now)";
+        let mut update = self.tx.prepare_cached(sql).explain(self.tx.path())?;
+        update
+            .execute(named_params! { ":queue_id": queue_id, ":key": key, ":now": self.now })
+            .explain(self.tx.path())?;
+        Ok(())
+    }
+
+    fn holder(&self, queue_id: i64, key: &str, job: &NewJob) -> Result<Option<Holder>> {
+        let (is_shell, command) = row::command_columns(job.command.as_ref());
+        let sql = "select id, state, started_at is not null as has_started,
+              command is not :command or is_shell is not :is_shell
+                or (select body from payload where payload.id = payload_id) is not :payload as differs
+            from job
+            where queue_id = :queue_id and key = :key and key_holds = 1";
+        let mut query = self.tx.prepare_cached(sql).explain(self.tx.path())?;
+        let params = named_params! {
+            ":queue_id": queue_id,
+            ":key": key,
+            ":command": command,
+            ":is_shell": is_shell,
+            ":payload": job.payload,
+        };
+        query
+            .query_row(params, |row| {
+                Ok(Holder {
+                    id: row.get("id")?,
+                    state: row.get("state")?,
+                    has_started: row.get("has_started")?,
+                    differs: row.get("differs")?,
+                })
+            })
+            .optional()
+            .explain(self.tx.path())
+    }
+
+    fn queue_id(&mut self, name: &QueueName) -> Result<i64> {
+        if let Some(&id) = self.queues.get(name) {
+            return Ok(id);
+        }
+        let id = queue_id(self.tx, name)?;
+        self.queues.insert(name.clone(), id);
+        Ok(id)
+    }
+
+    fn context_id(&mut self, context: &Arc<Context>) -> Result<i64> {
+        match &self.context {
+            Some((last, id)) if Arc::ptr_eq(last, context) || last == context => Ok(*id),
+            _ => {
+                let id = find_or_add_context(self.tx, context)?;
+                self.context = Some((Arc::clone(context), id));
+                Ok(id)
+            }
+        }
+    }
+}
+
+/// The number of a queue, which is made if there is none of this name.
+pub(super) fn queue_id(tx: &Txn<'_>, name: &QueueName) -> Result<i64> {
+    let mut query = tx.prepare_cached("select id from queue where name = :name").explain(tx.path())?;
+    let known = query.query_row(named_params! { ":name": name }, |row| row.get(0)).optional().explain(tx.path())?;
+    match known {
+        Some(id) => Ok(id),
+        None => {
+            let mut insert = tx.prepare_cached("insert into queue (name) values (:name)").explain(tx.path())?;
+            insert.insert(named_params! { ":name": name }).explain(tx.path())
+        }
+    }
+}
+
+fn find_or_add_context(tx: &Txn<'_>, context: &Context) -> Result<i64> {
+    let env = row::env_column(&context.env);
+    let terms = row::terms_column(&context.terms);
+    let params = named_params! { ":cwd": context.cwd, ":env": env, ":terms": terms };
+    let sql = "select id from context where cwd = :cwd and env = :env and terms = :terms";
+    let mut query = tx.prepare_cached(sql).explain(tx.path())?;
+    if let Some(id) = query.query_row(params, |row| row.get(0)).optional().explain(tx.path())? {
+        return Ok(id);
+    }
+    let sql = "insert into context (cwd, env, terms) values (:cwd, :env, :terms)";
+    let mut insert = tx.prepare_cached(sql).explain(tx.path())?;
+    insert.insert(params).explain(tx.path())
+}

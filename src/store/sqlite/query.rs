@@ -1,0 +1,266 @@
+//! Looking, never changing. Reads are short and paged: a long one would keep the log from being
+//! folded back, and it would grow for as long.
+
+use rusqlite::types::{ToSql, ToSqlOutput};
+use rusqlite::{Connection, OptionalExtension as _, named_params};
+
+use super::row::{self, JOB_COLUMNS};
+use super::settle::piece_ids;
+use crate::clock::Timestamp;
+use crate::job::{
+    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobId, Page, Queue, QueueName, QueueSettings, State,
+    StateKind, Stream, Tally, Token,
+};
+use crate::store::{Serving, Worker};
+
+/// One job.
+pub(super) fn job(conn: &Connection, id: JobId) -> rusqlite::Result<Option<Job>> {
+    let sql = format!("select {JOB_COLUMNS} from job join queue on queue.id = job.queue_id where job.id = :id");
+    conn.prepare_cached(&sql)?.query_row(named_params! { ":id": id }, row::job).optional()
+}
+
+/// One page of the jobs that match, in order of their numbers.
+pub(super) fn jobs(conn: &Connection, filter: &Filter, page: Page) -> rusqlite::Result<Vec<Job>> {
+    let mut conditions = Conditions::default();
+    conditions.add_filter(filter)?;
+    let order = if page.oldest_first { "asc" } else { "desc" };
+    if let Some(after) = &page.after {
+        let beyond = if page.oldest_first { ">" } else { "<" };
+        conditions.add(&format!("job.id {beyond} ?"), [after as &dyn ToSql])?;
+    }
+    let sql = format!(
+        "select {JOB_COLUMNS} from job join queue on queue.id = job.queue_id {} order by job.id {order} limit {}",
+        conditions.clause(),
+        page.limit
+    );
+    let mut query = conn.prepare(&sql)?;
+    let values: Vec<&dyn ToSql> = conditions.values.iter().map(|value| value as &dyn ToSql).collect();
+    query.query_map(values.as_slice(), row::job)?.collect()
+}
+
+/// The `where` clause of a query, as it is put together.
+#[derive(Default)]
+struct Conditions<'v> {
+    terms: Vec<String>,
+    values: Vec<ToSqlOutput<'v>>,
+}
+
+impl<'v> Conditions<'v> {
+    fn add(&mut self, term: &str, values: impl IntoIterator<Item = &'v dyn ToSql>) -> rusqlite::Result<()> {
+        self.terms.push(term.to_owned());
+        for value in values {
+            self.values.push(value.to_sql()?);
+        }
+        Ok(())
+    }
+
+    fn add_filter(&mut self, filter: &'v Filter) -> rusqlite::Result<()> {
+        if !filter.ids.is_empty() {
+            let ranges = vec!["job.id between ? and ?"; filter.ids.len()].join(" or ");
+            let ends = filter.ids.iter().flat_map(|range| [&range.first as &dyn ToSql, &range.last]);
+            self.add(&format!("({ranges})"), ends)?;
+        }
+        if !filter.queues.is_empty() {
+            let term = format!("job.queue_id in (select id from queue where name in ({}))", marks(filter.queues.len()));
+            self.add(&term, filter.queues.iter().map(|queue| queue as &dyn ToSql))?;
+        }
+        if !filter.states.is_empty() {
+            let term = format!("job.state in ({})", marks(filter.states.len()));
+            self.add(&term, filter.states.iter().map(|state| state as &dyn ToSql))?;
+        }
+        for (name, value) in &filter.labels {
+            self.add("job.id in (select job_id from label where name = ? and value = ?)", [name as &dyn ToSql, value])?;
+        }
+        if let Some(since) = &filter.since {
+            self.add("job.created_at >= ?", [since as &dyn ToSql])?;
+        }
+        if let Some(until) = &filter.until {
+            self.add("job.created_at < ?", [until as &dyn ToSql])?;
+        }
+        Ok(())
+    }
+
+    fn clause(&self) -> String {
+        if self.terms.is_empty() { String::new() } else { format!("where {}", self.terms.join(" and ")) }
+    }
+}
+
+fn marks(n: usize) -> String {
+    vec!["?"; n].join(", ")
+}
+
+/// The numbers of dead jobs, the last to die first.
+pub(super) fn dead(conn: &Connection, queues: &[QueueName], limit: usize) -> rusqlite::Result<Vec<JobId>> {
+    let in_queues = if queues.is_empty() {
+        String::new()
+    } else {
+        format!("and queue_id in (select id from queue where name in ({}))", marks(queues.len()))
+    };
+    let sql = format!(
+        "select id from job indexed by job_dead where state = 'dead' {in_queues} order by finished_at desc, id desc limit {limit}"
+    );
+    let values: Vec<&dyn ToSql> = queues.iter().map(|queue| queue as &dyn ToSql).collect();
+    conn.prepare(&sql)?.query_map(values.as_slice(), |row| row.get(0))?.collect()
+}
+
+/// Which of these jobs there are, and where they stand.
+pub(super) fn standing_of(conn: &Connection, ids: &[IdRange]) -> rusqlite::Result<Vec<(JobId, StateKind)>> {
+    let mut query = conn.prepare_cached("select id, state from job where id between :first and :last")?;
+    let mut standings = Vec::new();
+    for range in ids {
+        let params = named_params! { ":first": range.first, ":last": range.last };
+        for standing in query.query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))? {
+            standings.push(standing?);
+        }
+    }
+    Ok(standings)
+}
+
+/// Where and how a job runs, and the variables given for it.
+pub(super) fn context(conn: &Connection, id: JobId) -> rusqlite::Result<Option<(Context, EnvVars)>> {
+    let sql = "select context.cwd, context.env as context_env, context.terms, job.env as job_env
+        from job join context on context.id = job.context_id
+        where job.id = :id";
+    conn.prepare_cached(sql)?
+        .query_row(named_params! { ":id": id }, |row| {
+            Ok((row::context(row)?, row::env(row.get::<_, Option<Vec<u8>>>("job_env")?.as_deref())))
+        })
+        .optional()
+}
+
+/// The attempts of a job, oldest first.
+pub(super) fn attempts(conn: &Connection, id: JobId) -> rusqlite::Result<Vec<Attempt>> {
+    let sql = "select token, outcome, exit_code, signal, error, started_at, ended_at, cpu_us, max_rss_bytes,
+          stdout_bytes, stderr_bytes, is_truncated, worker
+        from attempt
+        where job_id = :id
+        order by token";
+    let mut query = conn.prepare_cached(sql)?;
+    let mut attempts: Vec<Attempt> =
+        query.query_map(named_params! { ":id": id }, row::attempt)?.collect::<Result<_, _>>()?;
+    if let Some(Job { state: State::Running { token, worker, since, .. }, .. }) = job(conn, id)? {
+        attempts.push(Attempt { token, report: None, started_at: since, worker });
+    }
+    Ok(attempts)
+}
+
+/// The kept output of an attempt from `offset` on.
+pub(super) fn output(
+    conn: &Connection,
+    (id, token): (JobId, Token),
+    stream: Stream,
+    offset: u64,
+) -> rusqlite::Result<Vec<Chunk>> {
+    let (first, end) = piece_ids(id);
+    let sql = "select start, body from output
+        where id >= :first and id < :end and token = :token and stream = :stream
+          and start + length(body) > :offset
+        order by start";
+    let params = named_params! {
+        ":first": first,
+        ":end": end,
+        ":token": token,
+        ":stream": stream,
+        ":offset": offset,
+    };
+    let mut query = conn.prepare_cached(sql)?;
+    let chunks = query.query_map(params, |row| {
+        let start: u64 = row.get("start")?;
+        let mut bytes: Vec<u8> = row.get("body")?;
+        let n_seen = usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX).min(bytes.len());
+        bytes.drain(..n_seen);
+        Ok(Chunk { stream, offset: start.max(offset), bytes, drops_from: None })
+    })?;
+    chunks.collect()
+}
+
+/// What a queue has of its own.
+pub(super) fn settings(conn: &Connection, queue: &QueueName) -> rusqlite::Result<Option<QueueSettings>> {
+    conn.prepare_cached("select settings from queue where name = :name")?
+        .query_row(named_params! { ":name": queue }, row::settings)
+        .optional()
+}
+
+/// Every queue, by name.
+pub(super) fn queues(conn: &Connection, workers: &[Worker]) -> rusqlite::Result<Vec<Queue>> {
+    let mut query = conn.prepare_cached("select id, name, paused_at, settings from queue order by name")?;
+    let mut rows = query.query([])?;
+    let mut queues = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get("id")?;
+        let name: QueueName = row.get("name")?;
+        let is_server = |worker: &&Worker| {
+            let serving = Serving { patterns: worker.about.queues.clone(), except: Vec::new() };
+            worker.is_alive && serving.includes(&name)
+        };
+        queues.push(Queue {
+            paused_at: row.get("paused_at")?,
+            settings: row::settings(row)?,
+            tally: tally(conn, id)?,
+            oldest_ready: oldest_ready(conn, id)?,
+            n_workers: workers.iter().filter(is_server).count(),
+            name,
+        });
+    }
+    Ok(queues)
+}
+
+fn tally(conn: &Connection, queue_id: i64) -> rusqlite::Result<Tally> {
+    let mut query = conn.prepare_cached("select what, n from counter where queue_id = :id")?;
+    let mut rows = query.query(named_params! { ":id": queue_id })?;
+    let mut tally = Tally::default();
+    while let Some(row) = rows.next()? {
+        tally.add(row.get("what")?, row.get("n")?);
+    }
+    Ok(tally)
+}
+
+/// Since when the oldest ready job of a queue waits: the smallest of the first of each priority.
+///
+/// One seek for each priority in use, however many jobs wait.
+fn oldest_ready(conn: &Connection, queue_id: i64) -> rusqlite::Result<Option<Timestamp>> {
+    let mut query = conn.prepare_cached(
+        "select priority, run_at from job indexed by job_ready
+         where state = 'ready' and queue_id = :queue_id and priority < :below
+         order by priority desc, id
+         limit 1",
+    )?;
+    let mut oldest: Option<Timestamp> = None;
+    let mut below = i64::MAX;
+    loop {
+        let params = named_params! { ":queue_id": queue_id, ":below": below };
+        let first = query.query_row(params, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some((priority, since)) = first else { return Ok(oldest) };
+        oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
+        below = priority;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Access;
+    use crate::store::sqlite::claim;
+    use crate::store::sqlite::schema;
+
+    fn plan(conn: &Connection, sql: &str) -> String {
+        let mut query = conn.prepare(&format!("explain query plan {sql}")).expect("a valid statement");
+        let rows = query.query_map([], |row| row.get::<_, String>("detail")).expect("a plan");
+        rows.collect::<rusqlite::Result<Vec<_>>>().expect("a plan").join("; ")
+    }
+
+    #[test]
+    fn each_query_of_a_turn_keeps_its_plan() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("queue.db");
+        let mut conn = Connection::open(&path).expect("a file");
+        schema::ensure(&mut conn, &path, Access::Create).expect("a schema");
+
+        let one_queue = plan(&conn, &claim::claimable_sql(&[1]));
+        assert_eq!(one_queue, "SEARCH job USING COVERING INDEX job_ready (queue_id=?)");
+        let many_queues = plan(&conn, &claim::claimable_sql(&[1, 2, 3]));
+        assert_eq!(many_queues, "SEARCH job USING COVERING INDEX job_ready (queue_id=?); USE TEMP B-TREE FOR ORDER BY");
+        assert_eq!(plan(&conn, claim::DUE_SQL), "SEARCH job USING INDEX job_due (run_at<?)");
+        assert_eq!(plan(&conn, claim::EXPIRED_SQL), "SEARCH job USING INDEX job_expiring (expires_at<?)");
+    }
+}

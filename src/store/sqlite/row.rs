@@ -1,0 +1,460 @@
+//! The boundary: columns to values and back, each by name; SQLite's errors to the store's.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef};
+use rusqlite::{ErrorCode, Row, ToSql, ffi};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{self, Timestamp, Uptime};
+use crate::job::{
+    Attempt, Backoff, Command, Context, Ending, EnvVars, Jitter, Job, JobId, Labels, Lease, Outcome, QueueName,
+    QueueSettings, Reason, Report, State, StateKind, Stream, Terms, Token, Usage, WorkerId,
+};
+use crate::store::{Error, Result};
+
+/// The columns that [`job`] reads, of `job` joined with `queue`.
+pub(super) const JOB_COLUMNS: &str = "
+    job.id, queue.name as queue, job.state, job.priority, job.run_at, job.attempt, job.max_attempts, job.crashes,
+    job.token, job.worker_id, job.cancel_requested, job.created_at, job.started_at, job.finished_at, job.expires_at,
+    job.reason, job.outcome, job.exit_code, job.signal, job.error, job.is_shell, job.command, job.labels, job.key,
+    (select length(body) from payload where payload.id = job.payload_id) as payload_bytes";
+
+/// A job from the columns of [`JOB_COLUMNS`].
+pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    Ok(Job {
+        id: row.get("id")?,
+        queue: row.get("queue")?,
+        command: command(row)?,
+        state: state(row)?,
+        priority: row.get("priority")?,
+        attempt: row.get("attempt")?,
+        max_attempts: row.get("max_attempts")?,
+        crashes: row.get("crashes")?,
+        key: row.get("key")?,
+        labels: labels(row)?,
+        payload_bytes: row.get::<_, Option<u64>>("payload_bytes")?.unwrap_or(0),
+        created_at: row.get("created_at")?,
+        run_at: row.get("run_at")?,
+        started_at: row.get("started_at")?,
+        expires_at: row.get("expires_at")?,
+        last: ending(row)?,
+    })
+}
+
+fn state(row: &Row<'_>) -> rusqlite::Result<State> {
+    Ok(match row.get("state")? {
+        StateKind::Blocked => State::Blocked,
+        StateKind::Scheduled => State::Scheduled { due: row.get("run_at")? },
+        StateKind::Ready => State::Ready { since: row.get("run_at")? },
+        StateKind::Running => State::Running {
+            token: row.get("token")?,
+            worker: row.get::<_, WorkerId>("worker_id")?.to_string(),
+            since: row.get("started_at")?,
+            cancel_requested: row.get("cancel_requested")?,
+        },
+        StateKind::Retrying => State::Retrying { due: row.get("run_at")? },
+        StateKind::Succeeded => State::Succeeded { at: row.get("finished_at")? },
+        StateKind::Dead => State::Dead { at: row.get("finished_at")?, reason: row.get("reason")? },
+        StateKind::Cancelled => State::Cancelled { at: row.get("finished_at")? },
+    })
+}
+
+fn ending(row: &Row<'_>) -> rusqlite::Result<Option<Ending>> {
+    let Some(outcome) = row.get("outcome")? else { return Ok(None) };
+    Ok(Some(Ending { outcome, exit_code: row.get("exit_code")?, signal: row.get("signal")?, error: row.get("error")? }))
+}
+
+/// An attempt from the columns of its table.
+pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
+    let cpu: Option<u64> = row.get("cpu_us")?;
+    let max_rss_bytes: Option<u64> = row.get("max_rss_bytes")?;
+    let usage =
+        cpu.zip(max_rss_bytes).map(|(cpu, max_rss_bytes)| Usage { cpu: Duration::from_micros(cpu), max_rss_bytes });
+    let report = Report {
+        outcome: row.get("outcome")?,
+        exit_code: row.get("exit_code")?,
+        signal: row.get("signal")?,
+        error: row.get("error")?,
+        started_at: row.get("started_at")?,
+        ended_at: row.get("ended_at")?,
+        usage,
+        stdout_bytes: row.get("stdout_bytes")?,
+        stderr_bytes: row.get("stderr_bytes")?,
+        is_truncated: row.get("is_truncated")?,
+        worker: row.get("worker")?,
+    };
+    Ok(Attempt {
+        token: row.get("token")?,
+        started_at: report.started_at,
+        worker: report.worker.clone(),
+        report: Some(report),
+    })
+}
+
+/// The lease under which a row of `job` runs.
+pub(super) fn lease(row: &Row<'_>) -> rusqlite::Result<Lease> {
+    Ok(Lease { job: row.get("id")?, token: row.get("token")? })
+}
+
+fn command(row: &Row<'_>) -> rusqlite::Result<Option<Command>> {
+    let Some(bytes) = row.get::<_, Option<Vec<u8>>>("command")? else { return Ok(None) };
+    let is_shell: bool = row.get("is_shell")?;
+    Ok(Some(if is_shell {
+        Command::Shell(bytes)
+    } else {
+        Command::Program(bytes.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
+    }))
+}
+
+/// A command as its two columns: `is_shell` and `command`, the arguments parted by NUL.
+pub(super) fn command_columns(command: Option<&Command>) -> (Option<bool>, Option<Vec<u8>>) {
+    match command {
+        None => (None, None),
+        Some(Command::Shell(line)) => (Some(true), Some(line.clone())),
+        Some(Command::Program(words)) => (Some(false), Some(words.join(&0))),
+    }
+}
+
+fn labels(row: &Row<'_>) -> rusqlite::Result<Labels> {
+    match row.get_ref("labels")? {
+        ValueRef::Null => Ok(Labels::new()),
+        text => serde_json::from_str(text.as_str()?).map_err(|error| bad_column(Box::new(error))),
+    }
+}
+
+/// Labels as their column; none as NULL.
+pub(super) fn labels_column(labels: &Labels) -> Option<String> {
+    (!labels.is_empty()).then(|| serde_json::to_string(labels).expect("a map of strings is always JSON"))
+}
+
+/// Variables as their column: `NAME=value`, parted by NUL.
+pub(super) fn env_column(env: &EnvVars) -> Vec<u8> {
+    let pairs: Vec<Vec<u8>> = env.iter().map(|(name, value)| [name.as_slice(), b"=", value].concat()).collect();
+    pairs.join(&0)
+}
+
+/// Variables from their column; NULL is none.
+pub(super) fn env(column: Option<&[u8]>) -> EnvVars {
+    let pairs = column.unwrap_or_default().split(|&byte| byte == 0);
+    pairs
+        .filter_map(|pair| {
+            let at = pair.iter().position(|&byte| byte == b'=')?;
+            Some((pair[..at].to_vec(), pair[at + 1..].to_vec()))
+        })
+        .collect()
+}
+
+/// A context from the columns `cwd`, `context_env` and `terms`.
+pub(super) fn context(row: &Row<'_>) -> rusqlite::Result<Context> {
+    let terms: StoredTerms =
+        serde_json::from_str(row.get_ref("terms")?.as_str()?).map_err(|error| bad_column(Box::new(error)))?;
+    Ok(Context { cwd: row.get("cwd")?, env: env(row.get_ref("context_env")?.as_blob_or_null()?), terms: terms.into() })
+}
+
+/// Terms as their column.
+pub(super) fn terms_column(terms: &Terms) -> String {
+    serde_json::to_string(&StoredTerms::from(terms)).expect("numbers and lists are always JSON")
+}
+
+/// Settings from their column.
+pub(super) fn settings(row: &Row<'_>) -> rusqlite::Result<QueueSettings> {
+    let stored: StoredSettings =
+        serde_json::from_str(row.get_ref("settings")?.as_str()?).map_err(|error| bad_column(Box::new(error)))?;
+    Ok(stored.into())
+}
+
+/// Settings as their column.
+pub(super) fn settings_column(settings: &QueueSettings) -> String {
+    serde_json::to_string(&StoredSettings::from(settings)).expect("numbers and lists are always JSON")
+}
+
+fn bad_column(error: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error)
+}
+
+/// Terms as they are kept: durations in milliseconds.
+#[derive(Serialize, Deserialize)]
+struct StoredTerms {
+    backoff: StoredBackoff,
+    jitter: StoredJitter,
+    dead_on: Vec<(i32, i32)>,
+    timeout: Option<u64>,
+    kill_after: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredBackoff {
+    Exp(u64, u64),
+    Fixed(u64),
+    List(Vec<u64>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredJitter {
+    None,
+    Half,
+    Full,
+}
+
+/// Settings as they are kept: what is absent is left to the default.
+#[derive(Serialize, Deserialize)]
+struct StoredSettings {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_attempts: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    backoff: Option<StoredBackoff>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jitter: Option<StoredJitter>,
+    /// 0 is `none`: said, and without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timeout: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kill_after: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dead_on: Option<Vec<(i32, i32)>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    priority: Option<i32>,
+}
+
+fn to_ms(duration: Duration) -> u64 {
+    u64::try_from(clock::millis(duration)).unwrap_or(0)
+}
+
+fn to_pairs(codes: &[RangeInclusive<i32>]) -> Vec<(i32, i32)> {
+    codes.iter().map(|codes| (*codes.start(), *codes.end())).collect()
+}
+
+fn from_pairs(pairs: Vec<(i32, i32)>) -> Vec<RangeInclusive<i32>> {
+    pairs.into_iter().map(|(first, last)| first..=last).collect()
+}
+
+impl From<&Terms> for StoredTerms {
+    fn from(terms: &Terms) -> Self {
+        Self {
+            backoff: (&terms.backoff).into(),
+            jitter: terms.jitter.into(),
+            dead_on: to_pairs(&terms.dead_on),
+            timeout: terms.timeout.map(to_ms),
+            kill_after: to_ms(terms.kill_after),
+        }
+    }
+}
+
+impl From<StoredTerms> for Terms {
+    fn from(stored: StoredTerms) -> Self {
+        Self {
+            backoff: stored.backoff.into(),
+            jitter: stored.jitter.into(),
+            dead_on: from_pairs(stored.dead_on),
+            timeout: stored.timeout.map(Duration::from_millis),
+            kill_after: Duration::from_millis(stored.kill_after),
+        }
+    }
+}
+
+impl From<&QueueSettings> for StoredSettings {
+    fn from(settings: &QueueSettings) -> Self {
+        Self {
+            max_attempts: settings.max_attempts,
+            backoff: settings.backoff.as_ref().map(Into::into),
+            jitter: settings.jitter.map(Into::into),
+            timeout: settings.timeout.map(|limit| limit.map_or(0, to_ms)),
+            kill_after: settings.kill_after.map(to_ms),
+            dead_on: settings.dead_on.as_deref().map(to_pairs),
+            priority: settings.priority,
+        }
+    }
+}
+
+impl From<StoredSettings> for QueueSettings {
+    fn from(stored: StoredSettings) -> Self {
+        let limit = |ms| (ms > 0).then(|| Duration::from_millis(ms));
+        Self {
+            max_attempts: stored.max_attempts,
+            backoff: stored.backoff.map(Into::into),
+            jitter: stored.jitter.map(Into::into),
+            timeout: stored.timeout.map(limit),
+            kill_after: stored.kill_after.map(Duration::from_millis),
+            dead_on: stored.dead_on.map(from_pairs),
+            priority: stored.priority,
+        }
+    }
+}
+
+impl From<&Backoff> for StoredBackoff {
+    fn from(backoff: &Backoff) -> Self {
+        match backoff {
+            Backoff::Exponential { base, cap } => Self::Exp(to_ms(*base), to_ms(*cap)),
+            Backoff::Fixed(pause) => Self::Fixed(to_ms(*pause)),
+            Backoff::List(pauses) => Self::List(pauses.iter().copied().map(to_ms).collect()),
+        }
+    }
+}
+
+impl From<StoredBackoff> for Backoff {
+    fn from(stored: StoredBackoff) -> Self {
+        match stored {
+            StoredBackoff::Exp(base, cap) => {
+                Self::Exponential { base: Duration::from_millis(base), cap: Duration::from_millis(cap) }
+            }
+            StoredBackoff::Fixed(pause) => Self::Fixed(Duration::from_millis(pause)),
+            StoredBackoff::List(pauses) => Self::List(pauses.into_iter().map(Duration::from_millis).collect()),
+        }
+    }
+}
+
+impl From<Jitter> for StoredJitter {
+    fn from(jitter: Jitter) -> Self {
+        match jitter {
+            Jitter::None => Self::None,
+            Jitter::Half => Self::Half,
+            Jitter::Full => Self::Full,
+        }
+    }
+}
+
+impl From<StoredJitter> for Jitter {
+    fn from(stored: StoredJitter) -> Self {
+        match stored {
+            StoredJitter::None => Self::None,
+            StoredJitter::Half => Self::Half,
+            StoredJitter::Full => Self::Full,
+        }
+    }
+}
+
+/// Columns that are one number.
+macro_rules! number_column {
+    ($type:ty, $from:expr, $to:expr) => {
+        impl FromSql for $type {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                let from: fn(i64) -> Option<Self> = $from;
+                from(value.as_i64()?).ok_or(FromSqlError::InvalidType)
+            }
+        }
+
+        impl ToSql for $type {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                let to: fn(&Self) -> i64 = $to;
+                Ok(to(self).into())
+            }
+        }
+    };
+}
+
+number_column!(Timestamp, |n| Some(Self::from_millis(n)), |t| t.as_millis());
+number_column!(Uptime, |n| Some(Self::from_millis(n)), |t| t.as_millis());
+number_column!(JobId, Self::new, |id| id.get());
+number_column!(Token, |n| Some(Self::new(n)), |t| t.get());
+number_column!(WorkerId, |n| Some(Self::new(n)), |id| id.get());
+
+/// Columns that are one of a few words.
+macro_rules! word_column {
+    ($type:ty) => {
+        impl FromSql for $type {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                let word = value.as_str()?;
+                Self::ALL.into_iter().find(|known| known.name() == word).ok_or(FromSqlError::InvalidType)
+            }
+        }
+
+        impl ToSql for $type {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(self.name().into())
+            }
+        }
+    };
+}
+
+word_column!(StateKind);
+word_column!(Reason);
+word_column!(Outcome);
+word_column!(Stream);
+
+impl FromSql for QueueName {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::new(value.as_str()?).map_err(|_| FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for QueueName {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_str().into())
+    }
+}
+
+/// Says in the store's terms what SQLite answered.
+pub(super) trait Explain<T> {
+    /// `path` is the file it happened with.
+    fn explain(self, path: &Path) -> Result<T>;
+}
+
+impl<T> Explain<T> for rusqlite::Result<T> {
+    fn explain(self, path: &Path) -> Result<T> {
+        self.map_err(|error| self::error(error, path))
+    }
+}
+
+/// The store's error for one of SQLite's.
+pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
+    let path = path.to_owned();
+    let Some((code, extended)) = error.sqlite_error().map(|e| (e.code, e.extended_code)) else {
+        return Error::Backend(Box::new(error));
+    };
+    match code {
+        ErrorCode::NotADatabase => Error::NotAQueue { path, found: "it is not a SQLite file" },
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Busy { waited: super::PATIENCE },
+        ErrorCode::DiskFull => Error::Full,
+        ErrorCode::DatabaseCorrupt => Error::Corrupt { path, source: Box::new(error) },
+        ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
+            let source = match extended {
+                ffi::SQLITE_READONLY_DBMOVED => std::io::Error::other("it was moved or deleted while in use"),
+                _ if code == ErrorCode::ReadOnly => std::io::ErrorKind::ReadOnlyFilesystem.into(),
+                _ => std::io::Error::other(error),
+            };
+            Error::Refused { path, source }
+        }
+        _ => Error::Backend(Box::new(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_and_settings_come_back_as_they_were() {
+        let terms = Terms {
+            backoff: Backoff::List([1, 2].map(Duration::from_secs).to_vec()),
+            jitter: Jitter::Full,
+            dead_on: vec![1..=1, 64..=78],
+            timeout: Some(Duration::from_millis(1500)),
+            kill_after: Duration::from_secs(3),
+        };
+        let stored: StoredTerms = serde_json::from_str(&terms_column(&terms)).expect("JSON");
+        assert_eq!(Terms::from(stored), terms);
+
+        let settings = QueueSettings {
+            max_attempts: Some(7),
+            backoff: Some(Backoff::Fixed(Duration::from_secs(9))),
+            timeout: Some(None),
+            ..QueueSettings::default()
+        };
+        let stored: StoredSettings = serde_json::from_str(&settings_column(&settings)).expect("JSON");
+        assert_eq!(QueueSettings::from(stored), settings);
+    }
+
+    #[test]
+    fn variables_keep_bytes_and_equal_signs() {
+        let vars =
+            vec![(b"A".to_vec(), b"x=y".to_vec()), (b"B".to_vec(), b"\xff".to_vec()), (b"C".to_vec(), Vec::new())];
+        assert_eq!(env(Some(&env_column(&vars))), vars);
+        assert_eq!(env(Some(&env_column(&Vec::new()))), Vec::new());
+        assert_eq!(env(None), Vec::new());
+    }
+}

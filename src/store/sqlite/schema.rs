@@ -1,0 +1,86 @@
+//! Whose file it is, and which schema it has.
+//!
+//! The ladder is append-only: a released migration is never edited. A file of an older schema is
+//! brought up to date in one transaction; one of a newer schema is refused, because an older qctl
+//! cannot know what it would break.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::row::Explain as _;
+use crate::store::{Access, Error, Result};
+
+/// Marks a SQLite file as a qctl queue: "qctl" in ASCII.
+pub(super) const APPLICATION_ID: i32 = 0x7163_746c;
+
+/// Every migration, in order. The schema's number is how many have been applied.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_start.sql")];
+
+/// The newest schema that this qctl knows.
+pub(super) fn newest() -> u32 {
+    u32::try_from(MIGRATIONS.len()).expect("a ladder of four thousand million rungs is not written")
+}
+
+/// What a file turned out to be.
+enum Found {
+    /// A queue of this schema.
+    Queue(u32),
+    /// A database with nothing in it.
+    Empty,
+}
+
+/// Makes sure that the file is a queue of the newest schema.
+///
+/// # Errors
+///
+/// [`Error::NotAQueue`], [`Error::TooNew`], or [`Error::Missing`] where it is empty and is not to
+/// be made; in each case nothing was changed.
+pub(super) fn ensure(conn: &mut Connection, path: &Path, access: Access) -> Result<()> {
+    match look(conn, path)? {
+        Found::Queue(schema) if schema == newest() => Ok(()),
+        Found::Queue(schema) if schema > newest() => {
+            Err(Error::TooNew { path: path.to_owned(), found: schema, known: newest() })
+        }
+        Found::Queue(_) if access == Access::Glance => Err(Error::Missing { path: path.to_owned() }),
+        Found::Queue(_) => climb(conn, path),
+        Found::Empty if access == Access::Create => {
+            // Persistent, so it is set once here and never at an ordinary open.
+            let mode: String = conn.query_row("pragma journal_mode = wal", [], |row| row.get(0)).explain(path)?;
+            if mode != "wal" {
+                let why = format!("SQLite cannot keep a write-ahead log here (it offers {mode:?})");
+                return Err(Error::UnsafePlace { path: path.to_owned(), why });
+            }
+            climb(conn, path)
+        }
+        Found::Empty => Err(Error::Missing { path: path.to_owned() }),
+    }
+}
+
+fn look(conn: &Connection, path: &Path) -> Result<Found> {
+    let number = |pragma: &str| conn.query_row(pragma, [], |row| row.get::<_, i64>(0)).explain(path);
+    let application = number("pragma application_id")?;
+    let schema = number("pragma user_version")?;
+    if application == i64::from(APPLICATION_ID) {
+        return Ok(Found::Queue(u32::try_from(schema).unwrap_or(u32::MAX)));
+    }
+    let n_objects = number("select count(*) from sqlite_schema")?;
+    if application == 0 && schema == 0 && n_objects == 0 {
+        Ok(Found::Empty)
+    } else {
+        Err(Error::NotAQueue { path: path.to_owned(), found: "it is another program's SQLite file" })
+    }
+}
+
+/// Applies what is missing, in one transaction; another process may have done so meanwhile.
+fn climb(conn: &mut Connection, path: &Path) -> Result<()> {
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive).explain(path)?;
+    let found: u32 = tx.query_row("pragma user_version", [], |row| row.get(0)).explain(path)?;
+    let done = usize::try_from(found).unwrap_or(usize::MAX).min(MIGRATIONS.len());
+    for migration in &MIGRATIONS[done..] {
+        tx.execute_batch(migration).explain(path)?;
+    }
+    tx.pragma_update(None, "application_id", APPLICATION_ID).explain(path)?;
+    tx.pragma_update(None, "user_version", newest()).explain(path)?;
+    tx.commit().explain(path)
+}

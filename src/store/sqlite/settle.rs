@@ -1,0 +1,189 @@
+//! Recording how an attempt ended, and what it printed.
+//!
+//! Every statement here is fenced: it changes a row only while the job runs under the very token
+//! that the report carries.
+
+use rusqlite::{OptionalExtension as _, named_params};
+
+use super::row::Explain as _;
+use super::transaction::Txn;
+use crate::clock::Timestamp;
+use crate::job::{Chunk, JobId, Lease, Outcome, Report, Settlement, StateKind, Verdict};
+use crate::store::{Result, Settled};
+
+/// How many pieces of output the numbering leaves to one job.
+const PIECES_PER_JOB: i64 = 1 << 24;
+
+/// Records one report, if its lease still holds. Whoever settles need not be who claimed: the jobs
+/// of a lost worker are settled by another.
+pub(super) fn settle(tx: &Txn<'_>, settlement: &Settlement, now: Timestamp) -> Result<Settled> {
+    let lease = settlement.lease;
+    let Some(queue_id) = move_job(tx, settlement, now)? else { return Ok(Settled::LeaseLost) };
+    tx.count(queue_id, StateKind::Running, -1);
+    tx.count(queue_id, target(settlement.verdict), 1);
+    write_output(tx, lease, &settlement.output)?;
+    if let Some(report) = &settlement.report {
+        record_attempt(tx, lease, report)?;
+    }
+    Ok(Settled::Recorded)
+}
+
+/// The state that a verdict leads to.
+fn target(verdict: Verdict) -> StateKind {
+    match verdict {
+        Verdict::Succeed => StateKind::Succeeded,
+        Verdict::Retry { .. } => StateKind::Retrying,
+        Verdict::HandBack => StateKind::Ready,
+        Verdict::Die { .. } => StateKind::Dead,
+        Verdict::Cancel => StateKind::Cancelled,
+    }
+}
+
+/// Moves the job out of `running`; answers its queue, or `None` where the lease is lost.
+///
+/// `crashes` counts lost workers in a row: an attempt that a worker saw to its end starts it anew,
+/// one that was handed back says nothing about it.
+fn move_job(tx: &Txn<'_>, settlement: &Settlement, now: Timestamp) -> Result<Option<i64>> {
+    let Settlement { lease, verdict, report, .. } = settlement;
+    let state = target(*verdict);
+    let outcome = report.as_ref().map(|report| report.outcome);
+    let run_at = match verdict {
+        Verdict::Retry { due } => Some(*due),
+        Verdict::HandBack => Some(now),
+        Verdict::Succeed | Verdict::Die { .. } | Verdict::Cancel => None,
+    };
+    let reason = match verdict {
+        Verdict::Die { reason } => Some(*reason),
+        Verdict::Succeed | Verdict::Retry { .. } | Verdict::HandBack | Verdict::Cancel => None,
+    };
+    let sql = "update job
+        set state = :state, run_at = coalesce(:run_at, run_at), finished_at = iif(:is_final, :now, null),
+            attempt = attempt - :n_uncounted,
+            crashes = case when :outcome is null or :outcome = 'released' then crashes
+                           when :outcome = 'lost' then crashes + 1 else 0 end,
+            started_at = iif(:outcome is null and token = 1, null, started_at),
+            worker_id = null, cancel_requested = 0, reason = :reason,
+            outcome = coalesce(:outcome, outcome),
+            exit_code = iif(:outcome is null, exit_code, :exit_code),
+            signal = iif(:outcome is null, signal, :signal),
+            error = iif(:outcome is null, error, :error),
+            key_holds = iif(:is_final and (key_until is null or key_until <= :now), null, key_holds)
+        where id = :id and state = 'running' and token = :token
+        returning queue_id";
+    let mut update = tx.prepare_cached(sql).explain(tx.path())?;
+    update
+        .query_row(
+            named_params! {
+                ":id": lease.job,
+                ":token": lease.token,
+                ":now": now,
+                ":state": state,
+                ":is_final": state.is_final(),
+                ":run_at": run_at,
+                ":reason": reason,
+                ":n_uncounted": i64::from(!outcome.is_some_and(Outcome::is_counted)),
+                ":outcome": outcome,
+                ":exit_code": report.as_ref().and_then(|report| report.exit_code),
+                ":signal": report.as_ref().and_then(|report| report.signal),
+                ":error": report.as_ref().and_then(|report| report.error.as_deref()),
+            },
+            |row| row.get(0),
+        )
+        .optional()
+        .explain(tx.path())
+}
+
+fn record_attempt(tx: &Txn<'_>, lease: Lease, report: &Report) -> Result<()> {
+    let sql = "insert into attempt (
+          job_id, token, outcome, exit_code, signal, error, started_at, ended_at, cpu_us, max_rss_bytes,
+          stdout_bytes, stderr_bytes, is_truncated, worker
+        ) values (
+          :job, :token, :outcome, :exit_code, :signal, :error, :started_at, :ended_at, :cpu_us, :max_rss_bytes,
+          :stdout_bytes, :stderr_bytes, :is_truncated, :worker
+        )";
+    let cpu_us = report.usage.map(|usage| i64::try_from(usage.cpu.as_micros()).unwrap_or(i64::MAX));
+    let mut insert = tx.prepare_cached(sql).explain(tx.path())?;
+    insert
+        .execute(named_params! {
+            ":job": lease.job,
+            ":token": lease.token,
+            ":outcome": report.outcome,
+            ":exit_code": report.exit_code,
+            ":signal": report.signal,
+            ":error": report.error,
+            ":started_at": report.started_at,
+            ":ended_at": report.ended_at,
+            ":cpu_us": cpu_us,
+            ":max_rss_bytes": report.usage.map(|usage| usage.max_rss_bytes),
+            ":stdout_bytes": report.stdout_bytes,
+            ":stderr_bytes": report.stderr_bytes,
+            ":is_truncated": report.is_truncated,
+            ":worker": report.worker,
+        })
+        .explain(tx.path())?;
+    Ok(())
+}
+
+/// Stores what a running attempt has printed, if its lease still holds.
+pub(super) fn add_output(tx: &Txn<'_>, lease: Lease, chunks: &[Chunk]) -> Result<()> {
+    let sql = "select 1 from job where id = :id and state = 'running' and token = :token";
+    let mut query = tx.prepare_cached(sql).explain(tx.path())?;
+    let holds = query.exists(named_params! { ":id": lease.job, ":token": lease.token }).explain(tx.path())?;
+    if holds { write_output(tx, lease, chunks) } else { Ok(()) }
+}
+
+fn write_output(tx: &Txn<'_>, lease: Lease, chunks: &[Chunk]) -> Result<()> {
+    for chunk in chunks {
+        if let Some(from) = chunk.drops_from {
+            drop_pieces(tx, lease, chunk, from)?;
+        }
+        if !chunk.bytes.is_empty() {
+            add_piece(tx, lease, chunk)?;
+        }
+    }
+    Ok(())
+}
+
+/// Drops what was stored of the middle of the stream when it was still the end.
+fn drop_pieces(tx: &Txn<'_>, lease: Lease, chunk: &Chunk, from: u64) -> Result<()> {
+    let (first, end) = piece_ids(lease.job);
+    let sql = "delete from output
+        where id >= :first and id < :end and token = :token and stream = :stream and start >= :from";
+    let mut delete = tx.prepare_cached(sql).explain(tx.path())?;
+    delete
+        .execute(named_params! {
+            ":first": first,
+            ":end": end,
+            ":token": lease.token,
+            ":stream": chunk.stream,
+            ":from": from,
+        })
+        .explain(tx.path())?;
+    Ok(())
+}
+
+fn add_piece(tx: &Txn<'_>, lease: Lease, chunk: &Chunk) -> Result<()> {
+    let (first, end) = piece_ids(lease.job);
+    let sql = "insert into output (id, token, stream, start, body)
+        values (
+          (select coalesce(max(id) + 1, :first) from output where id >= :first and id < :end),
+          :token, :stream, :start, :body
+        )";
+    let mut insert = tx.prepare_cached(sql).explain(tx.path())?;
+    insert
+        .execute(named_params! {
+            ":first": first,
+            ":end": end,
+            ":token": lease.token,
+            ":stream": chunk.stream,
+            ":start": chunk.offset,
+            ":body": chunk.bytes,
+        })
+        .explain(tx.path())?;
+    Ok(())
+}
+
+/// The numbers of a job's pieces of output: from the first to before the second.
+pub(super) fn piece_ids(job: JobId) -> (i64, i64) {
+    (job.get() * PIECES_PER_JOB, (job.get() + 1) * PIECES_PER_JOB)
+}

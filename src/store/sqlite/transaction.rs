@@ -1,0 +1,126 @@
+//! How anything is written: one short transaction, then the log is synced outside of it.
+//!
+//! The counters of jobs by state are changed in the same transaction, by whoever moves a job, so
+//! that they agree with the rows at every instant and nobody ever has to count the history.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, named_params};
+
+use super::SqliteStore;
+use super::row::{self, Explain as _};
+use crate::job::{StateKind, Tally};
+use crate::store::{Error, Result};
+
+/// A write transaction, with what it will change in the counters.
+pub(super) struct Txn<'c> {
+    tx: Transaction<'c>,
+    path: &'c Path,
+    moved: RefCell<BTreeMap<i64, Tally>>,
+}
+
+impl SqliteStore {
+    /// Does `work` in one transaction, committed but not yet synced.
+    ///
+    /// The lock is waited for only at the beginning; once it is held nothing else can be busy.
+    pub(super) fn write<T>(&mut self, work: impl FnOnce(&Txn<'_>) -> Result<T>) -> Result<T> {
+        let _pass = self.gate.pass(self.patience);
+        let busy = |error| match row::error(error, &self.path) {
+            Error::Busy { .. } => Error::Busy { waited: self.patience },
+            other => other,
+        };
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(busy)?;
+        let txn = Txn { tx, path: &self.path, moved: RefCell::default() };
+        let done = work(&txn)?;
+        txn.commit()?;
+        Ok(done)
+    }
+
+    /// Does `work` in one transaction and answers once it would survive a power cut.
+    pub(super) fn write_durably<T>(&mut self, work: impl FnOnce(&Txn<'_>) -> Result<T>) -> Result<T> {
+        let done = self.write(work)?;
+        sync_log(&self.wal)?;
+        Ok(done)
+    }
+}
+
+impl<'c> Txn<'c> {
+    /// The file that is written, for messages.
+    pub(super) fn path(&self) -> &'c Path {
+        self.path
+    }
+
+    /// Notes that `n` jobs of a queue came to stand in `state`, or left it, if negative.
+    pub(super) fn count(&self, queue_id: i64, state: StateKind, n: i64) {
+        self.moved.borrow_mut().entry(queue_id).or_default().add(state, n);
+    }
+
+    /// Gives the next number of a sequence of the file.
+    pub(super) fn next(&self, sequence: &str) -> Result<i64> {
+        let last = self.last(sequence)?;
+        self.set_last(sequence, last + 1)?;
+        Ok(last + 1)
+    }
+
+    /// The number that a sequence gave last; 0 before the first.
+    pub(super) fn last(&self, sequence: &str) -> Result<i64> {
+        let mut query = self
+            .prepare_cached("select coalesce(max(n), 0) from counter where queue_id = 0 and what = :sequence")
+            .explain(self.path)?;
+        query.query_row(named_params! { ":sequence": sequence }, |row| row.get(0)).explain(self.path)
+    }
+
+    /// Sets the number that a sequence gave last.
+    pub(super) fn set_last(&self, sequence: &str, last: i64) -> Result<()> {
+        let sql = "insert into counter (queue_id, what, n) values (0, :sequence, :last)
+            on conflict (queue_id, what) do update set n = excluded.n";
+        let mut upsert = self.prepare_cached(sql).explain(self.path)?;
+        upsert.execute(named_params! { ":sequence": sequence, ":last": last }).explain(self.path)?;
+        Ok(())
+    }
+
+    fn commit(self) -> Result<()> {
+        for (queue_id, tally) in self.moved.borrow().iter() {
+            let sql = "insert into counter (queue_id, what, n) values (:queue, :state, :n)
+                on conflict (queue_id, what) do update set n = n + excluded.n";
+            let mut upsert = self.tx.prepare_cached(sql).explain(self.path)?;
+            for (state, n) in tally.iter() {
+                upsert
+                    .execute(named_params! { ":queue": queue_id, ":state": state.name(), ":n": n })
+                    .explain(self.path)?;
+            }
+        }
+        let path = self.path;
+        // SQLite may have written the commit before the failure was reported: not a "no".
+        self.tx.commit().map_err(|error| match row::error(error, path) {
+            Error::Backend(source) => Error::Unknown(source),
+            other => other,
+        })
+    }
+}
+
+impl Deref for Txn<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.tx
+    }
+}
+
+/// Makes every commit in the log survive a power cut.
+///
+/// The log is the one file beside the queue that may be opened and closed freely: SQLite keeps no
+/// locks on it. One sync covers the frames of every process that committed before.
+pub(super) fn sync_log(wal: &Path) -> Result<()> {
+    match File::open(wal).and_then(|log| log.sync_data()) {
+        Ok(()) => Ok(()),
+        // No log: a checkpoint has folded it into the file, synced, and removed it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::Unknown(Box::new(error))),
+    }
+}

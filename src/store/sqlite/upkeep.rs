@@ -1,0 +1,189 @@
+//! Workers on the books, the jobs of dead ones, and the housekeeping of the files.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+
+use super::SqliteStore;
+use super::presence::{Presence, boot_id};
+use super::row::{self, Explain as _, JOB_COLUMNS};
+use super::transaction::Txn;
+use crate::clock::{Moment, Timestamp, Uptime};
+use crate::job::{Lease, QueuePattern, WorkerId};
+use crate::store::{NewWorker, Orphan, Result, Standing, Tidy, Worker};
+
+/// A log of this many bytes is folded back by a process that only passes by: 128 pages, whose
+/// reading back at the next open is still lost in the noise.
+const PASSING_LOG: u64 = 128 * 4096;
+
+/// A log of this many bytes is folded back by a worker between jobs.
+const WORKING_LOG: u64 = 4 * 1024 * 1024;
+
+/// Puts a worker on the books.
+pub(super) fn enroll(tx: &Txn<'_>, worker: &NewWorker, at: Moment) -> Result<WorkerId> {
+    let id = WorkerId::new(tx.next("worker")?);
+    let sql = "insert into worker (id, host, pid, boot_id, queues, slots, lease, since, heartbeat_at, lease_until)
+        values (:id, :host, :pid, :boot_id, :queues, :slots, :lease, :now, :now, :lease_until)";
+    let queues: Vec<&str> = worker.queues.iter().map(QueuePattern::as_str).collect();
+    let params = named_params! {
+        ":id": id,
+        ":host": worker.host,
+        ":pid": worker.pid,
+        ":boot_id": boot_id(),
+        ":queues": queues.join(","),
+        ":slots": worker.n_slots,
+        ":lease": crate::clock::millis(worker.lease),
+        ":now": at.now,
+        ":lease_until": at.uptime.plus(worker.lease),
+    };
+    tx.prepare_cached(sql).and_then(|mut insert| insert.execute(params)).explain(tx.path())?;
+    Ok(id)
+}
+
+/// Takes a worker off the books.
+pub(super) fn retire(tx: &Txn<'_>, worker: WorkerId) -> Result<()> {
+    tx.prepare_cached("delete from worker where id = :id")
+        .and_then(|mut delete| delete.execute(named_params! { ":id": worker }))
+        .explain(tx.path())?;
+    Ok(())
+}
+
+/// Every worker on the books.
+pub(super) fn workers(conn: &Connection, path: &Path, presence: &Presence) -> Result<Vec<Worker>> {
+    let boot_id = boot_id();
+    entries(conn)
+        .explain(path)?
+        .into_iter()
+        .map(|mut entry| {
+            entry.worker.is_alive = entry.boot_id == boot_id && presence.is_alive(entry.worker.id)?;
+            Ok(entry.worker)
+        })
+        .collect()
+}
+
+/// A row of `worker`; whether it lives is not known yet.
+struct Entry {
+    worker: Worker,
+    boot_id: String,
+    lease_until: Uptime,
+}
+
+fn entries(conn: &Connection) -> rusqlite::Result<Vec<Entry>> {
+    let sql =
+        "select id, host, pid, boot_id, queues, slots, lease, since, heartbeat_at, lease_until from worker order by id";
+    conn.prepare_cached(sql)?.query_map([], entry)?.collect()
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let queues: String = row.get("queues")?;
+    let about = NewWorker {
+        host: row.get("host")?,
+        pid: row.get("pid")?,
+        queues: queues.split(',').filter_map(|pattern| QueuePattern::new(pattern).ok()).collect(),
+        n_slots: row.get("slots")?,
+        lease: std::time::Duration::from_millis(row.get("lease")?),
+    };
+    let worker = Worker {
+        id: row.get("id")?,
+        about,
+        since: row.get("since")?,
+        heartbeat_at: row.get("heartbeat_at")?,
+        is_alive: false,
+    };
+    Ok(Entry { worker, boot_id: row.get("boot_id")?, lease_until: row.get("lease_until")? })
+}
+
+/// Prolongs a worker's lease: one row, however many jobs it runs.
+pub(super) fn renew(tx: &Txn<'_>, worker: WorkerId, lease_until: Uptime, now: Timestamp) -> Result<()> {
+    let sql = "update worker set heartbeat_at = :now, lease_until = :lease_until where id = :id";
+    let params = named_params! { ":id": worker, ":now": now, ":lease_until": lease_until };
+    tx.prepare_cached(sql).and_then(|mut update| update.execute(params)).explain(tx.path())?;
+    Ok(())
+}
+
+/// How the jobs under these leases stand.
+pub(super) fn standings(conn: &Connection, leases: &[Lease]) -> rusqlite::Result<Vec<(Lease, Standing)>> {
+    let sql = "select cancel_requested from job where id = :id and state = 'running' and token = :token";
+    let mut query = conn.prepare_cached(sql)?;
+    let mut standing = |lease: &Lease| -> rusqlite::Result<Standing> {
+        let params = named_params! { ":id": lease.job, ":token": lease.token };
+        let is_cancelled: Option<bool> = query.query_row(params, |row| row.get(0)).optional()?;
+        Ok(match is_cancelled {
+            Some(false) => Standing::Held,
+            Some(true) => Standing::CancelRequested,
+            None => Standing::Lost,
+        })
+    };
+    leases.iter().map(|lease| Ok((*lease, standing(lease)?))).collect()
+}
+
+/// The running jobs whose worker is dead or hangs. Dead workers without any are taken off the books.
+pub(super) fn lost(store: &mut SqliteStore, uptime: Uptime) -> Result<Vec<Orphan>> {
+    let boot_id = boot_id();
+    let holders = holders(&store.conn).explain(&store.path)?;
+    let mut known = Vec::new();
+    let mut orphans = Vec::new();
+    for entry in entries(&store.conn).explain(&store.path)? {
+        let id = entry.worker.id;
+        known.push(id);
+        let is_alive = entry.boot_id == boot_id && store.presence.is_alive(id)?;
+        let is_hung = is_alive && entry.lease_until < uptime;
+        if holders.contains(&id) && (!is_alive || is_hung) {
+            orphans
+                .extend(orphans_of(&store.conn, id, is_hung.then_some(entry.worker.about.pid)).explain(&store.path)?);
+        } else if !is_alive {
+            store.write(|tx| retire(tx, id))?;
+        }
+    }
+    for id in holders {
+        if !known.contains(&id) {
+            orphans.extend(orphans_of(&store.conn, id, None).explain(&store.path)?);
+        }
+    }
+    Ok(orphans)
+}
+
+/// The workers that hold running jobs.
+fn holders(conn: &Connection) -> rusqlite::Result<Vec<WorkerId>> {
+    let sql =
+        "select distinct worker_id from job indexed by job_running where state = 'running' and worker_id is not null";
+    conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
+fn orphans_of(conn: &Connection, worker: WorkerId, hung_pid: Option<u32>) -> rusqlite::Result<Vec<Orphan>> {
+    let sql = format!(
+        "select {JOB_COLUMNS}, context.cwd, context.env as context_env, context.terms
+         from job indexed by job_running
+         join queue on queue.id = job.queue_id
+         join context on context.id = job.context_id
+         where job.state = 'running' and job.worker_id = :worker"
+    );
+    let mut query = conn.prepare_cached(&sql)?;
+    let orphans = query.query_map(named_params! { ":worker": worker }, |row| {
+        Ok(Orphan { lease: row::lease(row)?, job: row::job(row)?, context: row::context(row)?, hung_pid })
+    })?;
+    orphans.collect()
+}
+
+/// Folds the log back into the file.
+///
+/// Nobody else does: the automatic checkpoint is off, because it would run inside someone's push.
+pub(super) fn tidy(conn: &Connection, wal: &Path, how: Tidy) -> rusqlite::Result<()> {
+    let bytes = wal.metadata().map_or(0, |meta| meta.len());
+    let (floor, mode) = match how {
+        Tidy::Passing => (PASSING_LOG, "truncate"),
+        Tidy::Working => (WORKING_LOG, "passive"),
+        Tidy::Leaving => (0, "truncate"),
+    };
+    if bytes <= floor {
+        return Ok(());
+    }
+    // Whoever is in the way has work to do: leave it to them, or to the next one.
+    conn.busy_timeout(std::time::Duration::ZERO)?;
+    let done = conn.query_row(&format!("pragma wal_checkpoint({mode})"), [], |_| Ok(()));
+    conn.busy_timeout(super::PATIENCE)?;
+    match done {
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Ok(()),
+        done => done,
+    }
+}
