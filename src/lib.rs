@@ -12,6 +12,10 @@
 //! | [`job`] | the vocabulary |
 //! | [`policy`] | what follows from what happened; pure |
 //! | [`store`] | the contract of the queue, and SQLite |
+//! | [`process`] | starting, capturing and ending commands; knows nothing of jobs |
+//! | [`signal`] | signals as bytes on a pipe |
+//! | [`wake`] | the doorbell between processes |
+//! | [`worker`] | claim, run, settle |
 //!
 //! # Invariants
 //!
@@ -24,4 +28,8 @@
 pub mod clock;
 pub mod job;
 pub mod policy;
+pub mod process;
+pub mod signal;
 pub mod store;
+pub mod wake;
+pub mod worker;

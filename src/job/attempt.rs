@@ -132,6 +132,13 @@ pub enum Verdict {
     Cancel,
 }
 
+impl Verdict {
+    /// Whether nothing more happens to the job by itself.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Succeed | Self::Die { .. } | Self::Cancel)
+    }
+}
+
 /// Which of the two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stream {

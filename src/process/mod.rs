@@ -1,0 +1,24 @@
+//! Starting a command, keeping what it prints, and ending it with all that it started.
+//!
+//! The only room that starts, captures and kills. It knows nothing of jobs: it is told what to run
+//! and answers how that ended. What holds here:
+//!
+//! - A command is started by `posix_spawn`: three times as fast as `fork`, a hundred times from a
+//!   large worker. Nothing here may use `pre_exec`, other users, or a bare program name, because
+//!   each would silently make it a `fork`.
+//! - A command leads a process group of its own, and signals go to the group. The last one is sent
+//!   before the leader is reaped, while its number cannot mean anyone else.
+//! - Its output is always read, kept or not, so that it never blocks on a full pipe; and never read
+//!   to its end after the leader has gone, because something in the background may hold it open.
+
+mod capture;
+mod child;
+mod kin;
+mod reap;
+mod spawn;
+
+pub use capture::{CAP, Capture, Piece};
+pub use child::{Child, Exit};
+pub use kin::{holders, stop_holders};
+pub use reap::{Used, adopted};
+pub use spawn::{Launch, SpawnError};

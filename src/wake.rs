@@ -1,0 +1,127 @@
+//! The doorbell: whoever put something in tells those who wait, so that they need not ask.
+//!
+//! A listener hangs a FIFO into the folder beside the queue file; a ringer writes one byte into each
+//! that it finds, *after* what it has to tell is committed. (Watching the log file instead fires
+//! before the commit can be seen: 60 times of 60.) 99 µs from one process to the other, and 3 µs to
+//! learn that nobody listens. A lost ring costs a little time and nothing else: every listener also
+//! looks by itself now and then.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::libc::{ENXIO, O_NOFOLLOW, O_NONBLOCK};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+/// What the names of those begin with who wait for a job to end.
+pub const WAITER: &str = "wait";
+
+/// What the names of workers begin with.
+pub const WORKER: &str = "work";
+
+/// A bell that hangs until it is dropped.
+#[derive(Debug)]
+pub struct Bell {
+    path: PathBuf,
+    fifo: File,
+}
+
+impl Bell {
+    /// Hangs a bell of this name, which nobody else may use at the same time and which has no dot:
+    /// what has one is no bell.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder or the FIFO cannot be made: the caller does without.
+    pub fn hang(folder: &Path, name: &str) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        // Made under another name and renamed once it is open: a bell that can be seen and has no
+        // listener is then known to be a dead one's.
+        let unfinished = folder.join(format!(".{name}"));
+        let _ = fs::remove_file(&unfinished);
+        mkfifo(&unfinished, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        // Open for writing too, so that it never reports an end when the last ringer leaves.
+        let fifo = OpenOptions::new().read(true).write(true).custom_flags(O_NONBLOCK | O_NOFOLLOW).open(&unfinished)?;
+        let path = folder.join(name);
+        fs::rename(&unfinished, &path)?;
+        Ok(Self { path, fifo })
+    }
+
+    /// Forgets the rings so far. To be called *before* looking for news, so that none is missed.
+    pub fn hush(&mut self) {
+        let mut buffer = [0; 256];
+        while matches!(self.fifo.read(&mut buffer), Ok(1..)) {}
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fifo.as_fd()
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Rings the bells in the folder whose names are `meant`; answers the names of those that were heard.
+///
+/// Bells without a listener are taken down. Whatever else goes wrong is passed over: the listeners
+/// look by themselves.
+pub fn ring(folder: &Path, meant: impl Fn(&str) -> bool) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| !name.contains('.') && meant(name) && ring_one(&folder.join(name))).collect()
+}
+
+fn ring_one(path: &Path) -> bool {
+    match OpenOptions::new().write(true).custom_flags(O_NONBLOCK | O_NOFOLLOW).open(path) {
+        Ok(mut fifo) => {
+            let is_bell = fifo.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
+            if is_bell {
+                // A full FIFO has rings enough.
+                let _ = fifo.write(&[1]);
+            }
+            is_bell
+        }
+        Err(error) if error.raw_os_error() == Some(ENXIO) => {
+            let _ = fs::remove_file(path);
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_reaches_who_listens_and_clears_away_who_does_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("wake");
+        assert!(ring(&path, |_| true).is_empty());
+        let mut bell = Bell::hang(&path, "w1").expect("a bell");
+        mkfifo(&path.join("w2"), Mode::S_IRWXU).expect("a dead worker's bell");
+        assert!(ring(&path, |name| name == "w3").is_empty());
+        assert_eq!(ring(&path, |_| true), ["w1"]);
+        assert!(!path.join("w2").exists());
+        bell.hush();
+        drop(bell);
+        assert!(ring(&path, |_| true).is_empty() && !path.join("w1").exists());
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_bell_is_not_written_to() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("w1");
+        fs::write(&file, "precious").expect("a file");
+        assert!(ring(folder.path(), |_| true).is_empty());
+        assert_eq!(fs::read(&file).expect("the file"), b"precious");
+    }
+}

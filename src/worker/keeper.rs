@@ -1,0 +1,168 @@
+//! The thread that keeps the worker's lease, watches for changes by others, takes up the jobs of
+//! dead workers, and folds the log back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::Surroundings;
+use super::news::{News, Teller};
+use super::rescue::Rescue;
+use crate::clock::{Moment, Uptime};
+use crate::job::{Lease, WorkerId};
+use crate::policy;
+use crate::store::{Result, Store, Tidy};
+
+/// How often it looks for changes that nobody rang for, and for dead workers: half of the two
+/// seconds in which the jobs of a dead worker should run again, with room for a loaded machine.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How often it looks while it stops the processes of a dead worker.
+const LOOK_CLOSELY: Duration = Duration::from_millis(50);
+
+/// The thread, as the supervisor has it.
+pub(super) struct Keeper {
+    leases: Arc<Mutex<Vec<Lease>>>,
+    is_rescuing: Arc<AtomicBool>,
+    knocks: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Starts the thread.
+    pub(super) fn start(
+        worker: WorkerId,
+        lease: Duration,
+        around: &Surroundings,
+        teller: Teller,
+    ) -> super::store::Result<Self> {
+        let store = (around.open)()?;
+        let leases = Arc::new(Mutex::new(Vec::new()));
+        let is_rescuing = Arc::new(AtomicBool::new(true));
+        let (knocks, receiver) = mpsc::channel::<()>();
+        let mut round = Round {
+            store,
+            worker,
+            lease,
+            around: around.clone(),
+            teller,
+            leases: Arc::clone(&leases),
+            is_rescuing: Arc::clone(&is_rescuing),
+            rescue: Rescue::default(),
+            next_beat: around.clock.uptime().plus(policy::heartbeat(lease)),
+            next_rescue: around.clock.uptime(),
+            version: None,
+        };
+        let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
+            let mut pause = Duration::ZERO;
+            loop {
+                match receiver.recv_timeout(pause) {
+                    Ok(()) | Err(RecvTimeoutError::Timeout) => pause = round.walk(),
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        });
+        let thread = thread.map_err(store_error)?;
+        Ok(Self { leases, is_rescuing, knocks: Some(knocks), thread: Some(thread) })
+    }
+
+    /// Says which jobs the supervisor holds now.
+    pub(super) fn set_leases(&self, leases: Vec<Lease>) {
+        *self.leases.lock().unwrap_or_else(PoisonError::into_inner) = leases;
+    }
+
+    /// Has it look at once.
+    pub(super) fn knock(&self) {
+        if let Some(knocks) = &self.knocks {
+            let _ = knocks.send(());
+        }
+    }
+
+    /// Whether it may yet bring back jobs of dead workers.
+    pub(super) fn is_rescuing(&self) -> bool {
+        self.is_rescuing.load(Ordering::Acquire)
+    }
+}
+
+fn store_error(error: std::io::Error) -> super::store::Error {
+    super::store::Error::Backend(Box::new(error))
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.knocks = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread works with.
+struct Round {
+    store: Box<dyn Store>,
+    worker: WorkerId,
+    lease: Duration,
+    around: Surroundings,
+    teller: Teller,
+    leases: Arc<Mutex<Vec<Lease>>>,
+    is_rescuing: Arc<AtomicBool>,
+    rescue: Rescue,
+    next_beat: Uptime,
+    next_rescue: Uptime,
+    version: Option<u64>,
+}
+
+impl Round {
+    /// Does what is due; answers how long nothing will be.
+    fn walk(&mut self) -> Duration {
+        if let Err(error) = self.try_walk() {
+            if error.is_passing() {
+                self.teller.tell(News::Trouble(error.to_string()));
+            } else {
+                self.teller.tell(News::Fatal(error));
+            }
+        }
+        let uptime = self.around.clock.uptime();
+        let until_beat = self.next_beat.since(uptime);
+        let until_rescue = self.next_rescue.since(uptime);
+        LOOK.min(until_beat.min(until_rescue).max(Duration::from_millis(1)))
+    }
+
+    fn try_walk(&mut self) -> Result<()> {
+        let at = self.around.clock.moment();
+        let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if at.uptime >= self.next_beat {
+            self.next_beat = at.uptime.plus(policy::heartbeat(self.lease));
+            let standings = self.store.renew(self.worker, &leases, at.uptime.plus(self.lease), at)?;
+            self.teller.tell(News::Standings(standings));
+        }
+        let version = self.store.version()?;
+        if self.version.replace(version) != Some(version) {
+            self.teller.tell(News::Changed);
+            if !leases.is_empty() {
+                self.teller.tell(News::Standings(self.store.standings(&leases)?));
+            }
+            self.store.tidy(Tidy::Working)?;
+        }
+        if at.uptime >= self.next_rescue {
+            self.try_rescue(at)?;
+        }
+        Ok(())
+    }
+
+    fn try_rescue(&mut self, at: Moment) -> Result<()> {
+        let rescued = self.rescue.advance(&mut *self.store, self.worker, at)?;
+        if !rescued.is_empty() {
+            self.teller.tell(News::Rescued(rescued));
+        }
+        let is_under_way = self.rescue.is_under_way(at.uptime);
+        self.next_rescue = at.uptime.plus(if is_under_way { LOOK_CLOSELY } else { LOOK });
+        if self.is_rescuing.swap(is_under_way, Ordering::AcqRel) && !is_under_way {
+            // Who waits for the rescue to be over hears of it.
+            self.teller.tell(News::Changed);
+        }
+        Ok(())
+    }
+}
