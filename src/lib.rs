@@ -16,6 +16,12 @@
 //! | [`signal`] | signals as bytes on a pipe |
 //! | [`wake`] | the doorbell between processes |
 //! | [`worker`] | claim, run, settle |
+//! | [`render`] | values to text |
+//! | [`exit`] | exit statuses and failures |
+//! | [`ui`] | the two streams |
+//! | [`config`] | flags, environment and directories; the only reader of the environment |
+//! | `command` | one file for each verb |
+//! | [`cli`] | the tree of verbs |
 //!
 //! # Invariants
 //!
@@ -25,11 +31,20 @@
 //!   job run at once on a host.
 //! - Nothing below `ui` writes to a stream.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("qctl needs Linux: it tells the living from the dead by open-file-description locks and /proc");
+
+pub mod cli;
 pub mod clock;
+mod command;
+pub mod config;
+pub mod exit;
 pub mod job;
 pub mod policy;
 pub mod process;
+pub mod render;
 pub mod signal;
 pub mod store;
+pub mod ui;
 pub mod wake;
 pub mod worker;

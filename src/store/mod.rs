@@ -458,6 +458,20 @@ pub fn open(target: &Target, access: Access) -> Result<Box<dyn Store>> {
     }
 }
 
+/// The folder beside a queue in which those who wait for it hang their bells.
+pub fn bells(target: &Target) -> PathBuf {
+    match target {
+        Target::Sqlite(path) => sqlite::bells(path),
+    }
+}
+
+/// Whether there is something at the place of a queue.
+pub fn exists(target: &Target) -> bool {
+    match target {
+        Target::Sqlite(path) => path.symlink_metadata().is_ok_and(|meta| meta.len() > 0),
+    }
+}
+
 /// What can be said of a queue without changing it.
 #[derive(Clone, Debug)]
 pub struct Place {

@@ -106,6 +106,11 @@ impl SqliteStore {
     }
 }
 
+/// The folder of bells that belongs to a queue file.
+pub(super) fn bells(path: &Path) -> PathBuf {
+    place::beside(path, "-wake")
+}
+
 /// What holds for every connection.
 fn prepare(conn: &Connection, patience: Duration) -> rusqlite::Result<()> {
     conn.busy_timeout(patience)?;

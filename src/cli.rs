@@ -1,0 +1,183 @@
+//! The tree of verbs, the options that all have, and the way from one to the other.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::command::{
+    Answer, Ctx, cancel, completions, dlq, generate, import, list, logs, push, queue, retry, run, show, stats, wait,
+    r#where, work,
+};
+use crate::config::{self, ColorChoice, Config, Global};
+use crate::exit::Failure;
+
+/// A durable job queue in one SQLite file, worked from the command line
+///
+/// Push commands into a queue; workers run them, retry what fails, and keep what never succeeds for
+/// you to look at. No daemon, no broker: one file, any number of processes.
+#[derive(clap::Parser, Debug)]
+#[command(name = "qctl", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = "\
+Example:
+  qctl push 'echo hello'     put a job into the queue
+  qctl work --drain          run what is due
+  qctl logs 1                see what it printed")]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalOptions,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// The options that every verb has.
+#[derive(clap::Args, Debug)]
+struct GlobalOptions {
+    /// The queue file [default: QCTL_DB, else qctl/queue.db in your data folder]
+    #[arg(long, value_name = "PATH", global = true, display_order = 900)]
+    db: Option<PathBuf>,
+    /// Write one JSON document
+    #[arg(long, global = true, display_order = 901)]
+    json: bool,
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true, display_order = 902)]
+    quiet: bool,
+    /// When to paint
+    #[arg(long, value_name = "WHEN", global = true, default_value = "auto", display_order = 903)]
+    color: ColorChoice,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Verb {
+    #[command(aliases = ["add", "enqueue", "submit"])]
+    Push(push::Push),
+    Import(import::Import),
+    Run(run::Run),
+    Work(work::Work),
+    #[command(alias = "ls")]
+    List(list::List),
+    #[command(aliases = ["inspect", "describe"])]
+    Show(show::Show),
+    Logs(logs::Logs),
+    /// `logs -f`
+    #[command(hide = true)]
+    Tail(logs::Logs),
+    Wait(wait::Wait),
+    Retry(retry::Retry),
+    #[command(alias = "kill")]
+    Cancel(cancel::Cancel),
+    Dlq(dlq::Dlq),
+    /// `dlq requeue`
+    #[command(hide = true)]
+    Redrive(dlq::Requeue),
+    Queue(queue::Queue),
+    #[command(alias = "status")]
+    Stats(stats::Stats),
+    Where(r#where::Where),
+    Completions(completions::Completions),
+    #[command(hide = true)]
+    Generate(generate::Generate),
+}
+
+/// Runs qctl with these arguments, the first being its name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let (global, answer) = match Cli::try_parse_from(&args) {
+        Ok(cli) => {
+            let global = cli.global.into_global();
+            let mut ctx = Ctx::new(Config::read(&global), config::ui(&global));
+            let answer = run(cli.verb, &mut ctx);
+            (global, answer)
+        }
+        Err(error) if !error.use_stderr() => {
+            // Help and version are data. Whoever stops reading them has read enough.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            let is_json = args.iter().any(|arg| arg == "--json");
+            (Global { is_json, ..Global::default() }, Err(bad_usage(&error)))
+        }
+    };
+    match answer {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(failure) => {
+            config::ui(&global).fail(&failure);
+            ExitCode::from(failure.kind.code())
+        }
+    }
+}
+
+/// The tree of verbs, for completion.
+pub fn tree() -> clap::Command {
+    Cli::command()
+}
+
+fn run(verb: Verb, ctx: &mut Ctx) -> Answer {
+    match verb {
+        Verb::Push(verb) => verb.run(ctx),
+        Verb::Import(verb) => verb.run(ctx),
+        Verb::Run(verb) => verb.run(ctx),
+        Verb::Work(verb) => verb.run(ctx),
+        Verb::List(verb) => verb.run(ctx),
+        Verb::Show(verb) => verb.run(ctx),
+        Verb::Logs(verb) => verb.run(ctx),
+        Verb::Tail(verb) => logs::Logs { follow: true, ..verb }.run(ctx),
+        Verb::Wait(verb) => verb.run(ctx),
+        Verb::Retry(verb) => verb.run(ctx),
+        Verb::Cancel(verb) => verb.run(ctx),
+        Verb::Dlq(verb) => verb.run(ctx),
+        Verb::Redrive(verb) => verb.run(ctx),
+        Verb::Queue(verb) => verb.run(ctx),
+        Verb::Stats(verb) => verb.run(ctx),
+        Verb::Where(verb) => verb.run(ctx),
+        Verb::Completions(verb) => verb.run(ctx),
+        Verb::Generate(verb) => verb.run(ctx, tree()),
+    }
+}
+
+impl GlobalOptions {
+    fn into_global(self) -> Global {
+        Global { db: self.db, is_json: self.json, is_quiet: self.quiet, color: self.color }
+    }
+}
+
+/// What clap found wrong, in one line, with what it suggests as the hint.
+fn bad_usage(error: &clap::Error) -> Failure {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::usage("no verb is given").hint("qctl --help");
+    }
+    let text = error.render().to_string();
+    let mut lines =
+        text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let first = lines.next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+    let (tips, rest): (Vec<&str>, Vec<&str>) =
+        lines.filter(|line| !line.is_empty()).partition(|line| line.starts_with("tip: "));
+    let message = std::iter::once(first.as_str()).chain(rest).collect::<Vec<_>>().join(" ");
+    let tip = tips.first().map(|tip| tip.trim_start_matches("tip: ").to_owned());
+    let verb = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => verb_of(&usage.to_string()),
+        _ => String::new(),
+    };
+    Failure::usage(message).hint(tip.unwrap_or_else(|| format!("see qctl {verb}--help")))
+}
+
+/// The verb, with its verb, in a line such as `Usage: qctl dlq list [OPTIONS]`.
+fn verb_of(usage: &str) -> String {
+    let words = usage.split_whitespace().skip_while(|word| *word != "qctl").skip(1);
+    let verbs = words.take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
+    verbs.fold(String::new(), |verbs, verb| verbs + verb + " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        tree().debug_assert();
+    }
+}

@@ -1,0 +1,57 @@
+//! Candidates for completion: real job numbers and queue names.
+//!
+//! They only glance: nothing is created, migrated or waited for, and whatever goes wrong, there are
+//! simply no candidates.
+
+use clap_complete::CompletionCandidate;
+
+use crate::config::{Config, Global};
+use crate::job::{Filter, Page, StateKind};
+use crate::render::text;
+use crate::store::{self, Access, Store};
+
+/// How many jobs are offered: the newest.
+const MAX_JOBS: usize = 50;
+
+fn glance() -> Option<Box<dyn Store>> {
+    let (target, _) = Config::read(&Global::default()).target?;
+    store::open(&target, Access::Glance).ok()
+}
+
+/// Every queue.
+pub(crate) fn queues() -> Vec<CompletionCandidate> {
+    let queues = glance().and_then(|mut store| store.queues().ok()).unwrap_or_default();
+    queues.into_iter().map(|queue| CompletionCandidate::new(queue.name.as_str())).collect()
+}
+
+/// The newest jobs.
+pub(crate) fn jobs() -> Vec<CompletionCandidate> {
+    jobs_in(&[])
+}
+
+/// The newest jobs that can be cancelled.
+pub(crate) fn open_jobs() -> Vec<CompletionCandidate> {
+    jobs_in(&StateKind::ALL.into_iter().filter(|state| !state.is_final()).collect::<Vec<_>>())
+}
+
+/// The newest jobs that can be retried.
+pub(crate) fn final_jobs() -> Vec<CompletionCandidate> {
+    jobs_in(&StateKind::ALL.into_iter().filter(|state| state.is_final()).collect::<Vec<_>>())
+}
+
+/// The newest dead jobs.
+pub(crate) fn dead_jobs() -> Vec<CompletionCandidate> {
+    jobs_in(&[StateKind::Dead])
+}
+
+fn jobs_in(states: &[StateKind]) -> Vec<CompletionCandidate> {
+    let filter = Filter { states: states.to_vec(), ..Filter::default() };
+    let page = Page { after: None, limit: MAX_JOBS, oldest_first: false };
+    let jobs = glance().and_then(|mut store| store.jobs(&filter, page).ok()).unwrap_or_default();
+    let candidate = |job: crate::job::Job| {
+        let help =
+            format!("{} {}", job.state.kind().name(), text::cut(&text::command(job.command.as_ref()), 50, false));
+        CompletionCandidate::new(job.id.to_string()).help(Some(help.into()))
+    };
+    jobs.into_iter().map(candidate).collect()
+}

@@ -1,0 +1,48 @@
+//! `qctl completions`
+
+use super::{Answer, Ctx};
+use crate::exit::Exit;
+
+/// Print what makes a shell complete qctl's commands
+///
+/// Completion asks the binary, so that it offers real jobs and queues and never goes stale.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Put this into the shell's start file:
+  bash  source <(qctl completions bash)
+  zsh   source <(qctl completions zsh)
+  fish  qctl completions fish | source")]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// The shells that can be helped.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+impl Shell {
+    pub(crate) const ALL: [(Self, &'static str); 3] =
+        [(Self::Bash, "qctl.bash"), (Self::Zsh, "_qctl"), (Self::Fish, "qctl.fish")];
+
+    /// The lines that have the shell ask the binary for the rest, so that they fit it.
+    pub(crate) const fn script(self) -> &'static str {
+        match self {
+            Self::Bash => "source <(COMPLETE=bash qctl)\n",
+            Self::Zsh => "#compdef qctl\nsource <(COMPLETE=zsh qctl)\n",
+            Self::Fish => "COMPLETE=fish qctl | source\n",
+        }
+    }
+}
+
+impl Completions {
+    pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
+        ctx.ui.print(self.shell.script().trim_end())?;
+        Ok(Exit::Done)
+    }
+}

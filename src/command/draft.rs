@@ -1,0 +1,122 @@
+//! A job as it was described, before its queue has filled in what was left out.
+
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::config;
+use crate::exit::Failure;
+use crate::job::{
+    Command, Context, Defaults, Due, EnvVars, KeyRule, Labels, NewJob, OnDuplicate, QueueName, QueueSettings, Terms,
+};
+use crate::store::Store;
+
+/// A job as it was described.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    pub(super) queue: QueueName,
+    pub(super) command: Option<Command>,
+    pub(super) payload: Option<Vec<u8>>,
+    pub(super) key: Option<String>,
+    /// How long after the push a finished job holds its key.
+    pub(super) key_ttl: Option<Duration>,
+    pub(super) on_duplicate: OnDuplicate,
+    pub(super) due: Due,
+    pub(super) expires: Option<Duration>,
+    pub(super) env: EnvVars,
+    pub(super) cwd: PathBuf,
+    pub(super) labels: Labels,
+    /// What it says of the things that a queue may set.
+    pub(super) own: QueueSettings,
+}
+
+impl Draft {
+    /// A job of which nothing but this is said.
+    pub(super) fn new(queue: QueueName, command: Option<Command>, cwd: PathBuf) -> Self {
+        Self {
+            queue,
+            command,
+            payload: None,
+            key: None,
+            key_ttl: Some(Defaults::KEY_TTL),
+            on_duplicate: OnDuplicate::Return,
+            due: Due::Now,
+            expires: None,
+            env: EnvVars::new(),
+            cwd,
+            labels: Labels::new(),
+            own: QueueSettings::default(),
+        }
+    }
+}
+
+/// Turns drafts into jobs: what a draft leaves out comes from its queue, then from the defaults.
+pub(super) struct Finisher {
+    settings: HashMap<QueueName, QueueSettings>,
+    kept: EnvVars,
+    last: Option<Arc<Context>>,
+    now: Timestamp,
+}
+
+impl Finisher {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { settings: HashMap::new(), kept: config::kept_variables(), last: None, now }
+    }
+
+    /// Looks up what the queue has of its own. To be called for the queue of each draft before it is
+    /// finished.
+    pub(super) fn learn(&mut self, queue: &QueueName, store: &mut dyn Store) -> Result<(), Failure> {
+        if !self.settings.contains_key(queue) {
+            self.settings.insert(queue.clone(), store.settings(queue)?.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// The job that a draft describes.
+    pub(super) fn finish(&mut self, draft: Draft) -> NewJob {
+        let queue = self.settings.get(&draft.queue).cloned().unwrap_or_default();
+        let now = self.now;
+        let held_until = draft.key_ttl.map(|ttl| now.plus(ttl));
+        let on_duplicate = draft.on_duplicate;
+        let context = Context {
+            terms: terms(&draft.own, &queue),
+            cwd: draft.cwd.into_os_string().into_vec(),
+            env: self.kept.clone(),
+        };
+        NewJob {
+            queue: draft.queue,
+            command: draft.command,
+            payload: draft.payload,
+            key: draft.key.map(|key| KeyRule { key, held_until, on_duplicate }),
+            priority: draft.own.priority.or(queue.priority).unwrap_or(Defaults::PRIORITY),
+            due: draft.due,
+            expires_at: draft.expires.map(|expires| now.plus(expires)),
+            max_attempts: draft.own.max_attempts.or(queue.max_attempts).unwrap_or(Defaults::MAX_ATTEMPTS),
+            labels: draft.labels,
+            env: draft.env,
+            context: self.share(context),
+        }
+    }
+
+    /// The context that jobs of one push have in common, once.
+    fn share(&mut self, context: Context) -> Arc<Context> {
+        match &self.last {
+            Some(last) if **last == context => Arc::clone(last),
+            _ => Arc::clone(self.last.insert(Arc::new(context))),
+        }
+    }
+}
+
+fn terms(own: &QueueSettings, queue: &QueueSettings) -> Terms {
+    let default = Terms::default();
+    Terms {
+        backoff: own.backoff.clone().or_else(|| queue.backoff.clone()).unwrap_or(default.backoff),
+        jitter: own.jitter.or(queue.jitter).unwrap_or(default.jitter),
+        dead_on: own.dead_on.clone().or_else(|| queue.dead_on.clone()).unwrap_or(default.dead_on),
+        timeout: own.timeout.or(queue.timeout).unwrap_or(default.timeout),
+        kill_after: own.kill_after.or(queue.kill_after).unwrap_or(default.kill_after),
+    }
+}

@@ -1,0 +1,214 @@
+//! `qctl import`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+
+use super::draft::{Draft, Finisher};
+use super::job_options::{cwd, set_variables};
+use super::{Answer, Ctx, value};
+use crate::clock::Timestamp;
+use crate::exit::{Exit, Failure};
+use crate::job::{Command, Due, QueueName};
+use crate::ui::Format;
+
+/// Queue many jobs from a file, all or none
+///
+/// Each line is a shell command line or, where it begins with `{`, one job as JSON. Blank lines and
+/// lines that begin with # are passed over. A bad line names its number and nothing is queued.
+/// Prints the ids, one a line.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Keys of a job as JSON: command (an array), or shell (a line); queue, payload or payload_base64,
+key, priority, delay, at, max_attempts, backoff, timeout, labels, env, cwd.
+
+Examples:
+  qctl import jobs.txt
+  find . -name '*.mov' -printf 'convert %p\\n' | qctl import -
+  echo '{\"command\":[\"./send.sh\",\"17\"],\"queue\":\"mail\",\"key\":\"inv-17\"}' | qctl import")]
+pub(crate) struct Import {
+    /// Queue of the lines that name none
+    #[arg(short = 'Q', long, value_name = "NAME", default_value_t, value_parser = value::queue)]
+    queue: QueueName,
+    /// The file; `-` is standard input
+    #[arg(default_value = "-", value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// A job as JSON.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    command: Option<Vec<String>>,
+    shell: Option<String>,
+    queue: Option<String>,
+    payload: Option<String>,
+    payload_base64: Option<String>,
+    key: Option<String>,
+    priority: Option<i32>,
+    delay: Option<String>,
+    at: Option<String>,
+    max_attempts: Option<u32>,
+    backoff: Option<String>,
+    timeout: Option<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    cwd: Option<PathBuf>,
+}
+
+/// What a line may rely on.
+struct Reader {
+    queue: QueueName,
+    cwd: PathBuf,
+    now: Timestamp,
+    zone: TimeZone,
+}
+
+impl Import {
+    pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
+        let text = read(&self.file)?;
+        let now = ctx.now();
+        let reader = Reader { queue: self.queue, cwd: cwd(None)?, now, zone: ctx.ui.look.zone.clone() };
+        // Every line is read before the first is queued, and again as it is: so nothing is half
+        // done, and a million lines are never in memory as jobs.
+        let mut queues = BTreeSet::new();
+        for (n, line) in lines(&text) {
+            queues.insert(reader.draft(line).map_err(|error| bad_line(&self.file, n, &error))?.queue);
+        }
+        if queues.is_empty() {
+            return Ok(Exit::Done);
+        }
+        let store = ctx.store_or_create()?;
+        let mut finisher = Finisher::new(now);
+        for queue in &queues {
+            finisher.learn(queue, store)?;
+        }
+        let mut jobs = lines(&text)
+            .map(|(_, line)| finisher.finish(reader.draft(line).expect("the same line was read a moment ago")));
+        let pushed = store.push(&mut jobs, now)?;
+        let ids: Vec<String> = pushed.iter().map(|pushed| pushed.id.to_string()).collect();
+        match ctx.ui.format {
+            Format::Json => ctx.ui.print(&format!("{{\"v\":1,\"ids\":[{}]}}", ids.join(",")))?,
+            Format::Table | Format::Plain => ctx.ui.print(&ids.join("\n"))?,
+        }
+        ctx.ring()?;
+        Ok(Exit::Done)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    let done = if path == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut text))
+    };
+    done.map_err(|error| Failure::usage(format!("{} could not be read: {error}", path.display())))?;
+    Ok(text)
+}
+
+/// The lines that say something, with their numbers.
+fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).enumerate();
+    lines.filter(|(_, line)| !line.is_empty() && line[0] != b'#').map(|(n, line)| (n + 1, line))
+}
+
+fn bad_line(file: &Path, n: usize, error: &str) -> Failure {
+    let file = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
+    Failure::usage(format!("{file}, line {n}: {error}")).hint("nothing was queued; mend the line and import again")
+}
+
+impl Reader {
+    fn draft(&self, line: &[u8]) -> Result<Draft, String> {
+        if line.contains(&0) {
+            return Err("a command holds no NUL".to_owned());
+        }
+        if line[0] == b'{' {
+            let record: Record = serde_json::from_slice(line).map_err(|error| plain_words(&error))?;
+            self.from_record(record)
+        } else {
+            Ok(Draft::new(self.queue.clone(), Some(Command::Shell(line.to_vec())), self.cwd.clone()))
+        }
+    }
+
+    fn from_record(&self, record: Record) -> Result<Draft, String> {
+        let queue = record.queue.as_deref().map(value::queue).transpose()?;
+        let cwd = record.cwd.as_deref().map(|given| cwd(Some(given)).map_err(|failure| failure.message)).transpose()?;
+        let command = command(record.command, record.shell)?;
+        let mut draft =
+            Draft::new(queue.unwrap_or_else(|| self.queue.clone()), command, cwd.unwrap_or_else(|| self.cwd.clone()));
+        draft.payload = payload(record.payload, record.payload_base64)?;
+        if draft.command.is_none() && draft.payload.is_none() {
+            return Err("there is nothing to run: give command, shell or payload".to_owned());
+        }
+        draft.key = record.key.as_deref().map(value::key).transpose()?;
+        draft.due = self.due(record.delay.as_deref(), record.at.as_deref())?;
+        draft.env = set_variables(record.env)?;
+        let label = |(name, text): (String, String)| value::label(&format!("{name}={text}"));
+        draft.labels = record.labels.into_iter().map(label).collect::<Result<_, _>>()?;
+        draft.own.priority = within(record.priority, -100, 100, "priority")?;
+        draft.own.max_attempts = within(record.max_attempts, 1, 1000, "max_attempts")?;
+        draft.own.backoff = record.backoff.as_deref().map(value::backoff).transpose()?;
+        draft.own.timeout = record.timeout.as_deref().map(value::duration_or_none).transpose()?.map(|limit| limit.0);
+        Ok(draft)
+    }
+
+    fn due(&self, delay: Option<&str>, at: Option<&str>) -> Result<Due, String> {
+        match (delay, at) {
+            (None, None) => Ok(Due::Now),
+            (Some(delay), None) => Ok(Due::At(self.now.plus(value::duration(delay)?))),
+            (None, Some(at)) => value::instant(at, self.now, &self.zone).map(Due::At),
+            (Some(_), Some(_)) => Err("delay and at exclude each other".to_owned()),
+        }
+    }
+}
+
+fn command(vector: Option<Vec<String>>, line: Option<String>) -> Result<Option<Command>, String> {
+    let command = match (vector, line) {
+        (None, None) => None,
+        (Some(words), None) => Some(Command::Program(words.into_iter().map(String::into_bytes).collect())),
+        (None, Some(line)) => Some(Command::Shell(line.into_bytes())),
+        (Some(_), Some(_)) => return Err("command and shell exclude each other".to_owned()),
+    };
+    let is_bad = match &command {
+        Some(Command::Program(words)) => {
+            words.first().is_none_or(Vec::is_empty) || words.iter().any(|word| word.contains(&0))
+        }
+        Some(Command::Shell(line)) => line.trim_ascii().is_empty() || line.contains(&0),
+        None => false,
+    };
+    if is_bad { Err("the command is empty, or holds a NUL".to_owned()) } else { Ok(command) }
+}
+
+fn payload(text: Option<String>, base64: Option<String>) -> Result<Option<Vec<u8>>, String> {
+    match (text, base64) {
+        (None, None) => Ok(None),
+        (Some(text), None) => Ok(Some(text.into_bytes())),
+        (None, Some(base64)) => {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(base64);
+            bytes.map(Some).map_err(|error| format!("payload_base64: {error}"))
+        }
+        (Some(_), Some(_)) => Err("payload and payload_base64 exclude each other".to_owned()),
+    }
+}
+
+fn within<N: PartialOrd + std::fmt::Display>(n: Option<N>, least: N, most: N, name: &str) -> Result<Option<N>, String> {
+    match n {
+        Some(n) if n < least || n > most => Err(format!("{name} is from {least} to {most}, not {n}")),
+        n => Ok(n),
+    }
+}
+
+/// A JSON error without its position, which is that in the one line and would be taken for the
+/// file's.
+fn plain_words(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" at line ").next().unwrap_or_default();
+    format!("{words} (column {})", error.column())
+}

@@ -1,0 +1,112 @@
+//! `qctl logs`
+
+use std::time::Duration;
+
+use clap_complete::ArgValueCandidates;
+
+use super::follow::{self, Following};
+use super::waiter::Waiter;
+use super::{Answer, Ctx, complete, value};
+use crate::exit::{Exit, Failure};
+use crate::job::{Attempt, JobId, Stream, Token};
+use crate::render::json;
+use crate::ui::Format;
+
+/// Give the output of a job's last attempt
+///
+/// Its stdout goes to stdout and its stderr to stderr, byte for byte; a terminal gets colours and
+/// nothing else. Of each stream the first and the last 64 KiB are kept.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Logs {
+    /// The job
+    #[arg(value_name = "ID", value_parser = value::id, add = ArgValueCandidates::new(complete::jobs))]
+    id: JobId,
+    /// Go on until the attempt ends; wait for a job that has not started
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Which attempt, as `show` numbers them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    attempt: Option<i64>,
+    /// Only this stream
+    #[arg(long, value_name = "STREAM")]
+    stream: Option<StreamArg>,
+}
+
+/// The words of `--stream`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum StreamArg {
+    Stdout,
+    Stderr,
+}
+
+impl Logs {
+    pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
+        let streams = match self.stream {
+            None => Stream::ALL.to_vec(),
+            Some(StreamArg::Stdout) => vec![Stream::Stdout],
+            Some(StreamArg::Stderr) => vec![Stream::Stderr],
+        };
+        let mut waiter = if self.follow { Some(Waiter::new(ctx)) } else { None };
+        let Some(token) = self.token(ctx, waiter.as_mut())? else {
+            ctx.ui.say(format_args!("job {} has not started", self.id));
+            return Ok(Exit::Done);
+        };
+        if ctx.ui.format == Format::Json && !self.follow {
+            return self.document(ctx, token);
+        }
+        let mut following = Following::new(self.id, token, &streams);
+        loop {
+            let state = ctx.store()?.job(self.id)?.map(|job| job.state);
+            // Looked at before the output, so that what came last is not missed.
+            let is_running = state.is_some_and(|state| following.is_running(&state));
+            following.catch_up(ctx)?;
+            match &mut waiter {
+                Some(waiter) if is_running => {
+                    waiter.wait(ctx, follow::LOOK);
+                    waiter.hush();
+                }
+                Some(_) | None => return Ok(Exit::Done),
+            }
+        }
+    }
+
+    /// The attempt that is meant, once there is one.
+    fn token(&self, ctx: &mut Ctx, mut waiter: Option<&mut Waiter>) -> Result<Option<Token>, Failure> {
+        loop {
+            let store = ctx.store()?;
+            let Some(job) = store.job(self.id)? else { return Err(super::selection::unknown(self.id.into())) };
+            let attempts = store.attempts(self.id)?;
+            let wanted = match self.attempt {
+                Some(n) => attempts.iter().find(|attempt| attempt.token.get() == n),
+                None => attempts.last(),
+            };
+            match (wanted, &mut waiter) {
+                (Some(Attempt { token, .. }), _) => return Ok(Some(*token)),
+                (None, Some(waiter)) if !job.state.kind().is_final() => {
+                    waiter.wait(ctx, Duration::MAX);
+                    waiter.hush();
+                }
+                (None, _) => {
+                    return match self.attempt {
+                        Some(n) => Err(Failure::not_found(format!("job {} has no attempt {n}", self.id))
+                            .hint(format!("qctl show {}", self.id))),
+                        None => Ok(None),
+                    };
+                }
+            }
+        }
+    }
+
+    fn document(&self, ctx: &mut Ctx, token: Token) -> Answer {
+        let mut streams = Vec::new();
+        for stream in Stream::ALL {
+            let chunks = ctx.store()?.output(self.id, token, stream, 0)?;
+            streams.push(chunks.into_iter().flat_map(|chunk| chunk.bytes).collect::<Vec<u8>>());
+        }
+        let mut output = json::output(&streams[0], &streams[1]);
+        output["id"] = self.id.get().into();
+        output["attempt"] = token.get().into();
+        ctx.ui.print(&json::document("output", output))?;
+        Ok(Exit::Done)
+    }
+}

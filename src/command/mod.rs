@@ -1,0 +1,101 @@
+//! One file for each verb: its help, its arguments and its effect on one screen.
+//!
+//! A verb knows no other verb. What several share stands in files of its own: how jobs are described
+//! (`draft`, `job_options`), meant (`selection`), followed (`follow`) and waited for (`waiter`).
+
+pub(crate) mod cancel;
+pub(crate) mod complete;
+pub(crate) mod completions;
+pub(crate) mod dlq;
+mod draft;
+mod follow;
+pub(crate) mod generate;
+pub(crate) mod import;
+mod job_options;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod push;
+pub(crate) mod queue;
+pub(crate) mod retry;
+pub(crate) mod run;
+mod selection;
+pub(crate) mod show;
+pub(crate) mod stats;
+pub(crate) mod value;
+pub(crate) mod wait;
+mod waiter;
+pub(crate) mod r#where;
+pub(crate) mod work;
+
+use std::path::PathBuf;
+
+use crate::clock::{Clock as _, Timestamp};
+use crate::config::{ChosenBy, Config};
+use crate::exit::{Exit, Failure};
+use crate::store::{self, Access, Store, Target, Tidy};
+use crate::ui::Ui;
+use crate::wake;
+
+/// What every verb works with.
+pub(crate) struct Ctx {
+    pub(crate) config: Config,
+    pub(crate) ui: Ui,
+    store: Option<Box<dyn Store>>,
+}
+
+/// What a verb answers.
+pub(crate) type Answer = Result<Exit, Failure>;
+
+impl Ctx {
+    pub(crate) fn new(config: Config, ui: Ui) -> Self {
+        Self { config, ui, store: None }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.config.clock.now()
+    }
+
+    /// The queue and the rule that chose it.
+    pub(crate) fn target(&self) -> Result<(Target, ChosenBy), Failure> {
+        self.config.target.clone().ok_or_else(|| {
+            Failure::usage("there is no home folder to keep a queue in").hint("name a file with --db or QCTL_DB")
+        })
+    }
+
+    /// The queue, which must be there.
+    pub(crate) fn store(&mut self) -> Result<&mut dyn Store, Failure> {
+        self.open(Access::Existing)
+    }
+
+    /// The queue, which is made if need be.
+    pub(crate) fn store_or_create(&mut self) -> Result<&mut dyn Store, Failure> {
+        self.open(Access::Create)
+    }
+
+    fn open(&mut self, access: Access) -> Result<&mut dyn Store, Failure> {
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => store::open(&self.target()?.0, access)?,
+        };
+        Ok(&mut **self.store.insert(store))
+    }
+
+    /// Where bells hang.
+    pub(crate) fn bells(&self) -> Result<PathBuf, Failure> {
+        Ok(store::bells(&self.target()?.0))
+    }
+
+    /// Wakes those who wait for something to happen, after it has; where no worker is there to do
+    /// so, folds the log back.
+    pub(crate) fn ring(&mut self) -> Result<(), Failure> {
+        let heard = wake::ring(&self.bells()?, |_| true);
+        let has_worker = heard.iter().any(|name| name.starts_with(wake::WORKER));
+        if let Some(store) = &mut self.store
+            && !has_worker
+        {
+            // What was asked is done and durable; housekeeping that fails is no failure of it.
+            let _ = store.tidy(Tidy::Passing);
+        }
+        Ok(())
+    }
+}

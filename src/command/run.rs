@@ -1,0 +1,150 @@
+//! `qctl run`
+
+use std::time::Duration;
+
+use super::draft::Finisher;
+use super::follow::{self, Following};
+use super::job_options::JobOptions;
+use super::waiter::Waiter;
+use super::{Answer, Ctx};
+use crate::clock::{Clock as _, Uptime};
+use crate::exit::{Exit, Failure};
+use crate::job::{Job, JobId, Outcome, State, Stream};
+use crate::signal::SignalPipe;
+use crate::store::PushOutcome;
+
+/// How long it waits for a worker before it says that there is none.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Queue a command, wait for it, and end as it did
+///
+/// A worker runs it; this passes its output on and exits with its status: 124 if it timed out, 126
+/// if it could not be executed, 127 if it was not found, 128+N if it died of signal N. It is tried
+/// once unless --max-attempts says more. Ctrl-C cancels the job.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl run -- make -j2 test
+  qctl run -Q gpu --timeout 1h 'python train.py > log'")]
+pub(crate) struct Run {
+    #[command(flatten)]
+    options: JobOptions,
+}
+
+impl Run {
+    pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
+        let mut options = self.options;
+        options.max_attempts.get_or_insert(1);
+        let mut interrupts = SignalPipe::of_shutdown().map_err(|error| Failure::usage(error.to_string()))?;
+        let waiter = Waiter::new(ctx);
+        let id = push(ctx, options)?;
+        let started = ctx.config.clock.uptime();
+        let mut watch = Watch { id, waiter, following: None, is_interrupted: false, started, has_complained: false };
+        let job = loop {
+            if interrupts.take() > 0 {
+                watch.interrupt(ctx)?;
+            }
+            if let Some(job) = watch.look(ctx)? {
+                break job;
+            }
+        };
+        Ok(if watch.is_interrupted && matches!(job.state, State::Cancelled { .. }) {
+            Exit::As(130)
+        } else {
+            exit(&job)
+        })
+    }
+}
+
+fn push(ctx: &mut Ctx, options: JobOptions) -> Result<JobId, Failure> {
+    let draft = options.draft(ctx)?;
+    let now = ctx.now();
+    let mut finisher = Finisher::new(now);
+    let store = ctx.store_or_create()?;
+    finisher.learn(&draft.queue, store)?;
+    let pushed = store.push(&mut std::iter::once(finisher.finish(draft)), now)?;
+    ctx.ring()?;
+    let pushed = pushed.into_iter().next().expect("one job in, one answer out");
+    if pushed.outcome != PushOutcome::Created {
+        ctx.ui.say(format_args!("the key is held by job {}; its end is waited for", pushed.id));
+    }
+    Ok(pushed.id)
+}
+
+/// The job that is waited for.
+struct Watch {
+    id: JobId,
+    waiter: Waiter,
+    following: Option<Following>,
+    is_interrupted: bool,
+    started: Uptime,
+    has_complained: bool,
+}
+
+impl Watch {
+    /// Passes on what is new; answers the job once it is done with.
+    fn look(&mut self, ctx: &mut Ctx) -> Result<Option<Job>, Failure> {
+        self.waiter.hush();
+        let store = ctx.store()?;
+        let attempts = store.attempts(self.id)?;
+        let Some(job) = store.job(self.id)? else {
+            return Err(Failure::not_found(format!("job {} was deleted while it was waited for", self.id)));
+        };
+        // Every attempt from the one that is followed on, so that none is passed over.
+        for attempt in attempts {
+            let is_next = self.following.as_ref().is_none_or(|following| following.token < attempt.token);
+            if is_next {
+                self.catch_up(ctx)?;
+                self.following = Some(Following::new(self.id, attempt.token, &Stream::ALL));
+            }
+        }
+        self.catch_up(ctx)?;
+        if job.state.kind().is_final() {
+            return Ok(Some(job));
+        }
+        self.complain(ctx, &job)?;
+        self.waiter.wait(ctx, follow::LOOK);
+        Ok(None)
+    }
+
+    fn catch_up(&mut self, ctx: &mut Ctx) -> Result<(), Failure> {
+        self.following.as_mut().map_or(Ok(()), |following| following.catch_up(ctx))
+    }
+
+    fn interrupt(&mut self, ctx: &mut Ctx) -> Result<(), Failure> {
+        self.is_interrupted = true;
+        let now = ctx.now();
+        // However it stands: the loop sees how it ends.
+        let _ = ctx.store()?.cancel(self.id, now)?;
+        ctx.ring()
+    }
+
+    /// Says, once, that nobody is there to run it.
+    fn complain(&mut self, ctx: &mut Ctx, job: &Job) -> Result<(), Failure> {
+        let waited = ctx.config.clock.uptime().since(self.started);
+        if self.has_complained || waited < PATIENCE || !matches!(job.state, State::Ready { .. }) {
+            return Ok(());
+        }
+        let queues = ctx.store()?.queues()?;
+        if queues.iter().any(|queue| queue.name == job.queue && queue.n_workers == 0) {
+            self.has_complained = true;
+            ctx.ui.say(format_args!("no worker serves {}; start one: qctl work -Q {}", job.queue, job.queue));
+        }
+        Ok(())
+    }
+}
+
+/// As the command ended.
+fn exit(job: &Job) -> Exit {
+    let byte = |code: i32| Exit::As(u8::try_from(code).unwrap_or(1));
+    match (&job.state, &job.last) {
+        (State::Succeeded { .. }, _) => Exit::Done,
+        (State::Dead { .. }, Some(last)) => match (last.outcome, last.exit_code, last.signal) {
+            (Outcome::Timeout, ..) => Exit::TimedOut,
+            (_, Some(code), _) if code != 0 => byte(code),
+            (_, _, Some(signal)) => byte(128 + signal),
+            (_, Some(_) | None, None) => Exit::BadAnswer,
+        },
+        (_, _) => Exit::BadAnswer,
+    }
+}

@@ -1,0 +1,33 @@
+//! `qctl show`
+
+use clap_complete::ArgValueCandidates;
+
+use super::{Answer, Ctx, complete, selection, value};
+use crate::exit::Exit;
+use crate::job::JobId;
+use crate::render::{detail, json};
+use crate::ui::Format;
+
+/// Show everything about one job, with its attempts
+#[derive(clap::Args, Debug)]
+pub(crate) struct Show {
+    /// The job
+    #[arg(value_name = "ID", value_parser = value::id, add = ArgValueCandidates::new(complete::jobs))]
+    id: JobId,
+}
+
+impl Show {
+    pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
+        let store = ctx.store()?;
+        let Some(job) = store.job(self.id)? else { return Err(selection::unknown(self.id.into())) };
+        let context = store.context(self.id)?;
+        let attempts = store.attempts(self.id)?;
+        match ctx.ui.format {
+            Format::Json => ctx.ui.print(&json::document("job", json::job_with_attempts(&job, &attempts)))?,
+            Format::Table | Format::Plain => {
+                ctx.ui.print(&detail::job(&job, context.as_ref(), &attempts, &ctx.ui.look))?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,228 @@
+//! What people type for durations, instants, policies and selections, and what it means.
+//!
+//! Every parser says in one line what is wrong and what would be right.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use jiff::civil;
+use jiff::tz::TimeZone;
+
+use crate::clock::Timestamp;
+use crate::job::{Backoff, IdRange, Jitter, JobId, NewJob, QueueName, QueuePattern, StateKind};
+
+/// A length of time: `90s`, `1h 30m`, `500ms`, `2d`.
+///
+/// Months and years are refused: they have no fixed length, and `1M` is nearly always a slip for
+/// `1m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty());
+    for unit in units {
+        let is_vague =
+            unit == "M" || unit == "y" || ["month", "year", "mon", "yr"].iter().any(|vague| unit.starts_with(vague));
+        if is_vague {
+            return Err(format!("{unit:?} has no fixed length; write days, such as 30d, or minutes, such as 1m"));
+        }
+    }
+    humantime::parse_duration(text.trim())
+        .map_err(|error| format!("{error}; write a duration such as 90s, 15m, 1h 30m"))
+}
+
+/// A length of time, or `none`.
+pub(crate) fn duration_or_none(text: &str) -> Result<Limit, String> {
+    if text == "none" { Ok(Limit(None)) } else { duration(text).map(|duration| Limit(Some(duration))) }
+}
+
+/// A length of time that may be without limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) Option<Duration>);
+
+/// A length of time longer than nothing.
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration.is_zero() { Err("it must be longer than nothing".to_owned()) } else { Ok(duration) }
+}
+
+/// An instant: RFC 3339, a local date and time, `HH:MM` (the next one), or `@SECONDS` since 1970.
+pub(crate) fn instant(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+    let text = text.trim();
+    if let Some(seconds) = text.strip_prefix('@') {
+        let millis = seconds.parse::<f64>().ok().map(|seconds| seconds * 1000.0).filter(|millis| millis.is_finite());
+        #[expect(clippy::cast_possible_truncation, reason = "a float saturates, and milliseconds are fine enough")]
+        return millis
+            .map(|millis| Timestamp::from_millis(millis as i64))
+            .ok_or_else(|| format!("{seconds:?} is no number of seconds"));
+    }
+    if let Ok(instant) = text.parse::<jiff::Timestamp>() {
+        return Ok(Timestamp::from_millis(instant.as_millisecond()));
+    }
+    let local = if is_time_of_day(text) { next(text, now, zone) } else { text.parse::<civil::DateTime>().ok() };
+    local
+        .and_then(|local| local.to_zoned_datetime(zone.clone()).ok())
+        .map(|zoned| Timestamp::from_millis(zoned.timestamp().as_millisecond()))
+        .ok_or_else(|| {
+            format!("{text:?} is no instant; write 2026-11-23T18:00:00Z, \"2026-11-23 18:00\", 18:00 or @1795000000")
+        })
+}
+
+fn is_time_of_day(text: &str) -> bool {
+    text.len() <= 8 && text.contains(':') && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b':')
+}
+
+/// The next time that local clocks show this.
+fn next(text: &str, now: Timestamp, zone: &TimeZone) -> Option<civil::DateTime> {
+    let time: civil::Time = text.parse().ok()?;
+    let here = jiff::Timestamp::from_millisecond(now.as_millis()).ok()?.to_zoned_datetime(zone.clone()).datetime();
+    let today = here.date().to_datetime(time);
+    if today > here { Some(today) } else { today.checked_add(jiff::Span::new().days(1)).ok() }
+}
+
+/// How pauses grow: `exp:BASE..CAP`, `fixed:D` or `list:D,D,…`.
+pub(crate) fn backoff(text: &str) -> Result<Backoff, String> {
+    let wrong = || "write exp:10s..1h, fixed:30s or list:1s,5s,1m".to_owned();
+    let (kind, rest) = text.split_once(':').ok_or_else(wrong)?;
+    match kind {
+        "exp" => {
+            let (base, cap) = rest.split_once("..").ok_or_else(wrong)?;
+            let (base, cap) = (duration(base)?, duration(cap)?);
+            if cap < base {
+                return Err("the cap of a backoff is not below its base".to_owned());
+            }
+            Ok(Backoff::Exponential { base, cap })
+        }
+        "fixed" => duration(rest).map(Backoff::Fixed),
+        "list" => rest.split(',').map(duration).collect::<Result<_, _>>().map(Backoff::List),
+        _ => Err(wrong()),
+    }
+}
+
+/// `none`, `half` or `full`.
+pub(crate) fn jitter(text: &str) -> Result<Jitter, String> {
+    match text {
+        "none" => Ok(Jitter::None),
+        "half" => Ok(Jitter::Half),
+        "full" => Ok(Jitter::Full),
+        _ => Err("write none, half or full".to_owned()),
+    }
+}
+
+/// Exit statuses: `65`, `65,100-110`, or `none`.
+pub(crate) fn codes(text: &str) -> Result<Codes, String> {
+    if text == "none" {
+        return Ok(Codes(Vec::new()));
+    }
+    text.split(',').map(one_code).collect::<Result<_, _>>().map(Codes)
+}
+
+/// A list of exit statuses and runs of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Codes(pub(crate) Vec<RangeInclusive<i32>>);
+
+fn one_code(text: &str) -> Result<RangeInclusive<i32>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let code = |text: &str| text.trim().parse().ok().filter(|code| (1..=255).contains(code));
+    match (code(first), code(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(first..=last),
+        _ => Err(format!("{text:?} is no exit status from 1 to 255; write 65 or 65,100-110")),
+    }
+}
+
+/// A job number or a run of them: `42`, `3-7`.
+pub(crate) fn ids(text: &str) -> Result<IdRange, String> {
+    let wrong = || format!("{text:?} is no job number; write 42 or 3-7");
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let id = |text: &str| text.parse().ok().and_then(JobId::new).ok_or_else(wrong);
+    let (first, last) = (id(first)?, id(last)?);
+    if first <= last { Ok(IdRange { first, last }) } else { Err(wrong()) }
+}
+
+/// A job number.
+pub(crate) fn id(text: &str) -> Result<JobId, String> {
+    text.parse().ok().and_then(JobId::new).ok_or_else(|| format!("{text:?} is no job number; write 42"))
+}
+
+/// A queue's name.
+pub(crate) fn queue(text: &str) -> Result<QueueName, String> {
+    QueueName::new(text).map_err(|error| error.to_string())
+}
+
+/// A queue's name or a pattern of names.
+pub(crate) fn pattern(text: &str) -> Result<QueuePattern, String> {
+    QueuePattern::new(text).map_err(|error| format!("{error}, or * for any"))
+}
+
+/// A state.
+pub(crate) fn state(text: &str) -> Result<StateKind, String> {
+    let known = StateKind::ALL.into_iter().find(|state| state.name() == text);
+    known.ok_or_else(|| format!("write one of {}", StateKind::ALL.map(StateKind::name).join(", ")))
+}
+
+/// A label: `NAME=VALUE`.
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if NewJob::is_label_name(name) => Ok((name.to_owned(), value.to_owned())),
+        Some(_) => Err("a label's name is 1 to 64 of A-Z a-z 0-9 . _ -".to_owned()),
+        None => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+/// An idempotency key: not empty, at most 255 bytes.
+pub(crate) fn key(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("a key is not empty; leave --key out for none".to_owned()),
+        1..=255 => Ok(text.to_owned()),
+        _ => Err("a key is at most 255 bytes".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_is_no_duration() {
+        for vague in ["1M", "1month", "2 months", "1y", "1year", "1h 1M"] {
+            let error = duration(vague).expect_err(vague);
+            assert!(error.contains("no fixed length"), "{vague}: {error}");
+        }
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert!(duration("5").is_err() && duration("").is_err() && duration("-1s").is_err());
+    }
+
+    #[test]
+    fn an_instant_is_read_in_the_local_zone_unless_it_says_otherwise() {
+        let zone = TimeZone::fixed(jiff::tz::Offset::from_hours(1).expect("a small offset"));
+        let now = Timestamp::from_millis(1_795_000_000_000); // 2026-11-18 13:26:40 +01:00
+        let read = |text| instant(text, now, &zone).map(|at| crate::render::words::utc(at));
+        let at = |text: &str| Ok(text.to_owned());
+        assert_eq!(read("2026-11-23T18:00:00Z"), at("2026-11-23T18:00:00.000Z"));
+        assert_eq!(read("2026-11-23T18:00:00+02:00"), at("2026-11-23T16:00:00.000Z"));
+        assert_eq!(read("2026-11-23 18:00"), at("2026-11-23T17:00:00.000Z"));
+        assert_eq!(read("18:00"), at("2026-11-18T17:00:00.000Z"));
+        assert_eq!(read("13:00"), at("2026-11-19T12:00:00.000Z"));
+        assert_eq!(read("@1795000000"), at("2026-11-18T12:26:40.000Z"));
+        for wrong in ["tomorrow", "25:00", "@soon", ""] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_backoff_is_one_of_three() {
+        let secs = Duration::from_secs;
+        assert_eq!(backoff("exp:1s..1m"), Ok(Backoff::Exponential { base: secs(1), cap: secs(60) }));
+        assert_eq!(backoff("fixed:5s"), Ok(Backoff::Fixed(secs(5))));
+        assert_eq!(backoff("list:1s,2s"), Ok(Backoff::List(vec![secs(1), secs(2)])));
+        for wrong in ["", "5s", "exp:5s", "exp:1m..1s", "list:", "fixed:1M", "poly:1s"] {
+            assert!(backoff(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn exit_statuses_and_ids_come_in_runs() {
+        assert_eq!(codes("65,100-110"), Ok(Codes(vec![65..=65, 100..=110])));
+        assert!(codes("0").is_err() && codes("256").is_err() && codes("9-3").is_err() && codes("").is_err());
+        assert_eq!(ids("3-7").map(IdRange::len), Ok(5));
+        assert!(ids("7-3").is_err() && ids("0").is_err() && ids("x").is_err());
+    }
+}

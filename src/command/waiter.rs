@@ -1,0 +1,44 @@
+//! Waiting until something happens to a queue.
+
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::Ctx;
+use crate::clock::Clock as _;
+use crate::wake::{self, Bell};
+
+/// How long it waits at the most where workers ring.
+const WITH_BELL: Duration = Duration::from_millis(250);
+
+/// How long it waits where no bell could be hung.
+const WITHOUT_BELL: Duration = Duration::from_millis(50);
+
+/// Someone who waits.
+pub(super) struct Waiter {
+    bell: Option<Bell>,
+}
+
+impl Waiter {
+    pub(super) fn new(ctx: &Ctx) -> Self {
+        let name = format!("{}-{}", wake::WAITER, std::process::id());
+        Self { bell: ctx.bells().ok().and_then(|folder| Bell::hang(&folder, &name).ok()) }
+    }
+
+    /// Forgets the rings so far; to be called before looking.
+    pub(super) fn hush(&mut self) {
+        if let Some(bell) = &mut self.bell {
+            bell.hush();
+        }
+    }
+
+    /// Waits for a ring, a signal, or a while, at most `longest`.
+    pub(super) fn wait(&self, ctx: &Ctx, longest: Duration) {
+        let Some(bell) = &self.bell else { return ctx.config.clock.pause(longest.min(WITHOUT_BELL)) };
+        let millis = longest.min(WITH_BELL).as_millis().max(1);
+        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
+        // An interrupted wait is a short one.
+        let _ = poll(&mut [PollFd::new(bell.as_fd(), PollFlags::POLLIN)], timeout);
+    }
+}

@@ -1,0 +1,152 @@
+//! Everything about one job, or one queue, for people.
+
+use std::time::Duration;
+
+use super::{Look, text, words};
+use crate::job::{Attempt, Context, Defaults, EnvVars, Job, Queue, QueueSettings, State, Terms};
+
+/// A job with its attempts, as `show` gives it.
+pub fn job(job: &Job, context: Option<&(Context, EnvVars)>, attempts: &[Attempt], look: &Look) -> String {
+    let mut lines = vec![format!("{}  {}", job.id, headline(job, look)), String::new()];
+    let mut fact = |name: &str, value: String| lines.push(format!("  {name:<9} {value}"));
+    if job.command.is_some() {
+        fact("command", text::command(job.command.as_ref()));
+    }
+    fact("queue", format!("{}, priority {}", job.queue, job.priority));
+    fact("pushed", words::local(job.created_at, look));
+    if let State::Scheduled { due } | State::Retrying { due } = job.state {
+        fact("due", words::both(due, look));
+    }
+    if let Some(expires_at) = job.expires_at {
+        fact("expires", words::both(expires_at, look));
+    }
+    if let Some(key) = &job.key {
+        fact("key", text::safe(key.as_bytes()));
+    }
+    if !job.labels.is_empty() {
+        let labels: Vec<String> =
+            job.labels.iter().map(|(name, value)| format!("{name}={}", text::safe(value.as_bytes()))).collect();
+        fact("labels", labels.join(" "));
+    }
+    if job.payload_bytes > 0 {
+        fact("payload", words::bytes(job.payload_bytes));
+    }
+    if let Some((context, env)) = context {
+        fact("cwd", text::safe(&context.cwd));
+        fact("policy", policy(&context.terms));
+        let names: Vec<String> = context.env.iter().chain(env).map(|(name, _)| text::safe(name)).collect();
+        if !names.is_empty() {
+            fact("env", format!("{} (values kept)", names.join(" ")));
+        }
+    }
+    if !attempts.is_empty() {
+        lines.push(String::new());
+        lines.push(attempts_table(attempts, look));
+    }
+    lines.join("\n")
+}
+
+fn headline(job: &Job, look: &Look) -> String {
+    match &job.state {
+        State::Succeeded { .. } | State::Cancelled { .. } | State::Ready { .. } | State::Blocked => {
+            format!("{}, {}", job.state.kind().name(), tries(job))
+        }
+        State::Dead { at, reason } => {
+            format!("{}, {} ago, {}", words::reason(*reason, job), words::age(look.now.since(*at)), tries(job))
+        }
+        State::Running { worker, .. } => format!("{} on {worker}, {}", words::state(&job.state, look.now), tries(job)),
+        State::Scheduled { .. } | State::Retrying { .. } => {
+            format!("{}, {}", words::state(&job.state, look.now), tries(job))
+        }
+    }
+}
+
+fn tries(job: &Job) -> String {
+    format!("attempt {} of {}", job.attempt, job.max_attempts)
+}
+
+fn policy(terms: &Terms) -> String {
+    let mut words = vec![
+        format!("backoff {}", words::backoff(&terms.backoff)),
+        format!("jitter {}", words::jitter(terms.jitter)),
+        format!("timeout {}", terms.timeout.map_or("none".to_owned(), words::exact)),
+        format!("kill after {}", words::exact(terms.kill_after)),
+    ];
+    if !terms.dead_on.is_empty() {
+        words.push(format!("dead on {}", words::codes(&terms.dead_on)));
+    }
+    words.join(", ")
+}
+
+fn attempts_table(attempts: &[Attempt], look: &Look) -> String {
+    let rows = attempts.iter().map(|attempt| {
+        let report = attempt.report.as_ref();
+        let ended = report.map_or(look.now, |report| report.ended_at);
+        let usage = report.and_then(|report| report.usage);
+        let end = report.map_or("running".to_owned(), |report| match (report.exit_code, report.signal) {
+            (Some(code), _) if code != 0 => format!("{}, exit {code}", report.outcome.name()),
+            (_, Some(signal)) => format!("{}, signal {signal}", report.outcome.name()),
+            (Some(_) | None, None) => report.outcome.name().to_owned(),
+        });
+        vec![
+            attempt.token.to_string(),
+            words::clock(attempt.started_at, look),
+            words::length(ended.since(attempt.started_at)),
+            end,
+            usage.map_or("-".to_owned(), |usage| words::length(usage.cpu)),
+            usage.map_or("-".to_owned(), |usage| words::bytes(usage.max_rss_bytes)),
+            report.map_or("-".to_owned(), |report| words::bytes(report.stdout_bytes + report.stderr_bytes)),
+            report
+                .and_then(|report| report.error.as_deref())
+                .map_or_else(String::new, |error| text::safe(error.as_bytes())),
+        ]
+    });
+    super::table::fit(&["ATTEMPT", "STARTED", "TOOK", "END", "CPU", "MEMORY", "OUTPUT", "ERROR"], rows.collect(), look)
+}
+
+/// A queue with what it has of its own, as `queue show` gives it: name and value a line.
+pub fn queue(queue: &Queue, look: &Look) -> Vec<(&'static str, String)> {
+    let mut pairs = vec![
+        ("name", queue.name.to_string()),
+        ("paused", queue.paused_at.map_or("no".to_owned(), |at| format!("since {}", words::local(at, look)))),
+        ("workers", queue.n_workers.to_string()),
+        ("oldest ready", queue.oldest_ready.map_or("-".to_owned(), |since| words::age(look.now.since(since)))),
+    ];
+    pairs.extend(crate::job::StateKind::ALL.map(|state| (state.name(), queue.tally.get(state).to_string())));
+    let own_or_default = |(name, value, is_own)| (name, if is_own { value } else { format!("{value} (default)") });
+    pairs.extend(settings(&queue.settings).map(own_or_default));
+    pairs
+}
+
+/// What jobs of a queue get where their push does not say: the option, its value, and whether the
+/// queue has it of its own.
+pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 7] {
+    let terms = Terms::default();
+    let limit = |limit: Option<Duration>| limit.map_or("none".to_owned(), words::exact);
+    let dead_on = settings.dead_on.as_deref().filter(|codes| !codes.is_empty());
+    let max_attempts = settings.max_attempts.unwrap_or(Defaults::MAX_ATTEMPTS);
+    let backoff = settings.backoff.as_ref().unwrap_or(&terms.backoff);
+    let jitter = settings.jitter.unwrap_or(terms.jitter);
+    let kill_after = settings.kill_after.unwrap_or(terms.kill_after);
+    let priority = settings.priority.unwrap_or(Defaults::PRIORITY);
+    [
+        ("max-attempts", max_attempts.to_string(), settings.max_attempts.is_some()),
+        ("backoff", words::backoff(backoff), settings.backoff.is_some()),
+        ("jitter", words::jitter(jitter).to_owned(), settings.jitter.is_some()),
+        ("timeout", limit(settings.timeout.flatten()), settings.timeout.is_some()),
+        ("kill-after", words::exact(kill_after), settings.kill_after.is_some()),
+        ("dead-on", dead_on.map_or("none".to_owned(), words::codes), settings.dead_on.is_some()),
+        ("priority", priority.to_string(), settings.priority.is_some()),
+    ]
+}
+
+/// The last `n` lines of a stderr, as a block that follows a job.
+pub fn last_lines(stderr: &[u8], n: usize) -> String {
+    let lines: Vec<&[u8]> = stderr.trim_ascii_end().split(|&byte| byte == b'\n').collect();
+    if stderr.trim_ascii().is_empty() {
+        return String::new();
+    }
+    let last = &lines[lines.len().saturating_sub(n)..];
+    let lines: Vec<String> = last.iter().map(|line| format!("    | {}", text::safe(line.trim_ascii_end()))).collect();
+    format!("\n\n  the end of its stderr\n{}", lines.join("\n"))
+}

@@ -1,0 +1,198 @@
+//! For programs: the public JSON, one document with `"v":1`. Keys, their order and their types are a
+//! promise.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::{text, words};
+use crate::clock::Timestamp;
+use crate::job::{Attempt, Command, Event, Job, JobId, Queue, QueueName, Report, State, StateKind};
+
+/// A document with one key.
+pub fn document(key: &str, value: Value) -> String {
+    json!({ "v": 1, key: value }).to_string()
+}
+
+/// The answer to a push; `outcome` is `created`, `existing` or `replaced`.
+pub fn pushed(id: JobId, queue: &QueueName, outcome: &str, state: StateKind) -> Value {
+    json!({ "v": 1, "id": id.get(), "queue": queue.as_str(), "outcome": outcome, "state": state.name() })
+}
+
+/// A job.
+pub fn job(job: &Job) -> Value {
+    let (command, argv, is_shell) = command(job.command.as_ref());
+    let last = job.last.as_ref();
+    let worker = if let State::Running { worker, .. } = &job.state { Some(worker) } else { None };
+    json!({
+        "id": job.id.get(),
+        "queue": job.queue.as_str(),
+        "state": job.state.kind().name(),
+        "reason": reason(job),
+        "command": command,
+        "argv": argv,
+        "shell": is_shell,
+        "payload_bytes": job.payload_bytes,
+        "key": job.key,
+        "priority": job.priority,
+        "attempt": job.attempt,
+        "max_attempts": job.max_attempts,
+        "crashes": job.crashes,
+        "labels": job.labels,
+        "created_at": words::utc(job.created_at),
+        "run_at": words::utc(job.run_at),
+        "started_at": job.started_at.map(words::utc),
+        "finished_at": job.state.finished_at().map(words::utc),
+        "exit_code": last.and_then(|last| last.exit_code),
+        "signal": last.and_then(|last| last.signal),
+        "error": last.and_then(|last| last.error.as_deref()),
+        "progress": null,
+        "worker": worker,
+        "topic": null,
+        "event_id": null,
+        "subscription": null,
+    })
+}
+
+/// Why a dead job is dead.
+pub fn reason(job: &Job) -> Option<&'static str> {
+    if let State::Dead { reason, .. } = job.state { Some(reason.name()) } else { None }
+}
+
+/// `command`, `argv` and `shell`. Bytes that are not UTF-8 are replaced; `show --json` of such a job
+/// is for reading, not for running.
+fn command(command: Option<&Command>) -> (Option<String>, Option<Vec<String>>, bool) {
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let line = command.map(|command| lossy(&text::command_line(command)));
+    match command {
+        None => (None, None, false),
+        Some(Command::Shell(_)) => (line, None, true),
+        Some(Command::Program(words)) => (line, Some(words.iter().map(|word| lossy(word)).collect()), false),
+    }
+}
+
+/// A job with its attempts, as `show` gives it.
+pub fn job_with_attempts(of: &Job, attempts: &[Attempt]) -> Value {
+    let mut value = job(of);
+    value["attempts"] = attempts.iter().map(attempt).collect();
+    value
+}
+
+fn attempt(attempt: &Attempt) -> Value {
+    let report = attempt.report.as_ref();
+    let usage = report.and_then(|report| report.usage);
+    json!({
+        "attempt": attempt.token.get(),
+        "outcome": report.map(|report| report.outcome.name()),
+        "exit_code": report.and_then(|report| report.exit_code),
+        "signal": report.and_then(|report| report.signal),
+        "error": report.and_then(|report| report.error.as_deref()),
+        "started_at": words::utc(attempt.started_at),
+        "ended_at": report.map(|report| words::utc(report.ended_at)),
+        "duration_ms": report.map(|report| millis(report.ended_at.since(report.started_at))),
+        "cpu_ms": usage.map(|usage| millis(usage.cpu)),
+        "max_rss_bytes": usage.map(|usage| usage.max_rss_bytes),
+        "stdout_bytes": report.map(|report| report.stdout_bytes),
+        "stderr_bytes": report.map(|report| report.stderr_bytes),
+        "truncated": report.map(|report| report.is_truncated),
+        "worker": attempt.worker,
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A queue.
+pub fn queue(queue: &Queue, now: Timestamp) -> Value {
+    let n = |state| queue.tally.get(state);
+    json!({
+        "name": queue.name.as_str(),
+        "paused": queue.paused_at.is_some(),
+        "ready": n(StateKind::Ready),
+        "scheduled": n(StateKind::Scheduled),
+        "retrying": n(StateKind::Retrying),
+        "running": n(StateKind::Running),
+        "blocked": n(StateKind::Blocked),
+        "succeeded": n(StateKind::Succeeded),
+        "dead": n(StateKind::Dead),
+        "cancelled": n(StateKind::Cancelled),
+        "oldest_ready_ms": queue.oldest_ready.map(|since| millis(now.since(since))),
+        "workers": queue.n_workers,
+    })
+}
+
+/// Output of an attempt: as text where it is UTF-8, else as `…_base64`.
+pub fn output(stdout: &[u8], stderr: &[u8]) -> Value {
+    let mut value = json!({});
+    for (name, bytes) in [("stdout", stdout), ("stderr", stderr)] {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => value[name] = text.into(),
+            Err(_) => value[format!("{name}_base64")] = STANDARD.encode(bytes).into(),
+        }
+    }
+    value
+}
+
+/// An error, as it follows on stderr with `--json`.
+pub fn error(code: &str, message: &str, hint: Option<&str>) -> String {
+    json!({ "v": 1, "error": { "code": code, "message": message, "hint": hint } }).to_string()
+}
+
+/// An event of `work --log json`, a line.
+pub fn event(event: &Event<'_>, now: Timestamp) -> String {
+    let mut value = json!({ "v": 1, "at": words::utc(now) });
+    let about = |value: &mut Value, name: &str, job: &Job| {
+        value["event"] = name.into();
+        value["id"] = job.id.get().into();
+        value["queue"] = job.queue.as_str().into();
+        value["attempt"] = job.attempt.into();
+    };
+    match event {
+        Event::Up { worker } => {
+            value["event"] = "up".into();
+            value["worker"] = worker.to_string().into();
+        }
+        Event::Started { job } => about(&mut value, "started", job),
+        Event::Ended { job, report, verdict, .. } => {
+            about(&mut value, "ended", job);
+            ended(&mut value, report, *verdict);
+        }
+        Event::Expired { job } => about(&mut value, "expired", job),
+        Event::LeaseLost { job } => about(&mut value, "lease_lost", job),
+        Event::NothingToRun { job } => about(&mut value, "nothing_to_run", job),
+        Event::Trouble { message, retry_in } => {
+            value["event"] = "trouble".into();
+            value["message"] = (*message).into();
+            value["retry_in_ms"] = millis(*retry_in).into();
+        }
+        Event::Stopping { n_running, .. } => {
+            value["event"] = "stopping".into();
+            value["running"] = (*n_running).into();
+        }
+    }
+    value.to_string()
+}
+
+fn ended(value: &mut Value, report: &Report, verdict: crate::job::Verdict) {
+    use crate::job::Verdict;
+    value["outcome"] = report.outcome.name().into();
+    value["exit_code"] = report.exit_code.into();
+    value["signal"] = report.signal.into();
+    value["error"] = report.error.clone().into();
+    value["duration_ms"] = millis(report.ended_at.since(report.started_at)).into();
+    let (state, reason) = match verdict {
+        Verdict::Succeed => (StateKind::Succeeded, None),
+        Verdict::Retry { .. } => (StateKind::Retrying, None),
+        Verdict::HandBack => (StateKind::Ready, None),
+        Verdict::Die { reason } => (StateKind::Dead, Some(reason.name())),
+        Verdict::Cancel => (StateKind::Cancelled, None),
+    };
+    value["state"] = state.name().into();
+    value["reason"] = reason.into();
+    if let Verdict::Retry { due } = verdict {
+        value["run_at"] = words::utc(due).into();
+    }
+}

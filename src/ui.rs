@@ -1,0 +1,111 @@
+//! The two streams and their manners: data on stdout, talk on stderr.
+//!
+//! The only writer to either. A reader that has gone ends the run quietly.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use crate::exit::{Failure, Kind};
+use crate::render::{Look, json, text};
+
+/// How data is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people, on a terminal.
+    Table,
+    /// For scripts.
+    Plain,
+    /// For programs.
+    Json,
+}
+
+/// The two streams.
+#[derive(Debug)]
+pub struct Ui {
+    /// How data is written.
+    pub format: Format,
+    /// How it looks.
+    pub look: Look,
+    /// Whether stdout is a terminal.
+    pub stdout_is_terminal: bool,
+    /// Whether stderr is a terminal.
+    pub stderr_is_terminal: bool,
+    /// Whether talk is suppressed.
+    pub is_quiet: bool,
+}
+
+impl Ui {
+    /// Writes data and a line end to stdout; nothing where there is no data.
+    ///
+    /// # Errors
+    ///
+    /// Where it could not be written.
+    pub fn print(&self, data: &str) -> Result<(), Failure> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.write(&mut io::stdout().lock(), &[data.as_bytes(), b"\n"].concat())
+    }
+
+    /// Writes data to stdout as it is, except that a terminal gets colours and nothing else that
+    /// could do something to it.
+    ///
+    /// # Errors
+    ///
+    /// Where it could not be written.
+    pub fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.pass_through(&mut io::stdout().lock(), bytes, self.stdout_is_terminal)
+    }
+
+    /// The same for stderr: the stderr of a job is data too.
+    ///
+    /// # Errors
+    ///
+    /// Where it could not be written.
+    pub fn raw_stderr(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.pass_through(&mut io::stderr().lock(), bytes, self.stderr_is_terminal)
+    }
+
+    fn pass_through(&self, stream: &mut dyn Write, bytes: &[u8], is_terminal: bool) -> Result<(), Failure> {
+        if is_terminal { self.write(stream, text::colors_only(bytes).as_bytes()) } else { self.write(stream, bytes) }
+    }
+
+    fn write(&self, stream: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure> {
+        stream.write_all(bytes)?;
+        stream.flush()?;
+        Ok(())
+    }
+
+    /// Says something on stderr, unless told to be quiet.
+    pub fn say(&self, words: impl Display) {
+        if !self.is_quiet {
+            self.talk(words);
+        }
+    }
+
+    /// Says something that only someone who sits there wants to know.
+    pub fn hint(&self, words: impl Display) {
+        if self.stderr_is_terminal {
+            self.say(words);
+        }
+    }
+
+    /// Says on stderr why the run failed.
+    pub fn fail(&self, failure: &Failure) {
+        if failure.kind == Kind::ClosedPipe {
+            return;
+        }
+        self.talk(format_args!("qctl: {}", text::safe(failure.message.as_bytes())));
+        if let Some(hint) = &failure.hint {
+            self.talk(format_args!("hint: {}", text::safe(hint.as_bytes())));
+        }
+        if self.format == Format::Json {
+            self.talk(json::error(failure.kind.name(), &failure.message, failure.hint.as_deref()));
+        }
+    }
+
+    /// Nobody may be listening on stderr, and that is no reason to fail.
+    fn talk(&self, words: impl Display) {
+        let _ = writeln!(io::stderr().lock(), "{words}");
+    }
+}
