@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension as _, named_params};
 use super::push::queue_id;
 use super::row::{self, Explain as _};
 use super::settle::piece_ids;
+use super::terms;
 use super::transaction::Txn;
 use crate::clock::Timestamp;
 use crate::job::{JobId, QueueName, QueueSettings, StateKind};
@@ -133,6 +134,6 @@ pub(super) fn configure(tx: &Txn<'_>, queue: &QueueName, change: &mut dyn FnMut(
     let mut settings = query.query_row(named_params! { ":id": id }, row::settings).explain(tx.path())?;
     change(&mut settings);
     let mut update = tx.prepare_cached("update queue set settings = :settings where id = :id").explain(tx.path())?;
-    update.execute(named_params! { ":id": id, ":settings": row::settings_column(&settings) }).explain(tx.path())?;
+    update.execute(named_params! { ":id": id, ":settings": terms::settings_column(&settings) }).explain(tx.path())?;
     Ok(())
 }

@@ -17,6 +17,7 @@ mod query;
 mod row;
 mod schema;
 mod settle;
+mod terms;
 mod transaction;
 mod upkeep;
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension as _, named_params};
 
 use super::row::{self, Explain as _};
+use super::terms;
 use super::transaction::Txn;
 use crate::clock::Timestamp;
 use crate::job::{Context, Due, JobId, KeyRule, NewJob, OnDuplicate, QueueName, StateKind};
@@ -217,7 +218,7 @@ pub(super) fn queue_id(tx: &Txn<'_>, name: &QueueName) -> Result<i64> {
 
 fn find_or_add_context(tx: &Txn<'_>, context: &Context) -> Result<i64> {
     let env = row::env_column(&context.env);
-    let terms = row::terms_column(&context.terms);
+    let terms = terms::terms_column(&context.terms);
     let params = named_params! { ":cwd": context.cwd, ":env": env, ":terms": terms };
     let sql = "select id from context where cwd = :cwd and env = :env and terms = :terms";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;
