@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension as _, named_params};
 
-use super::push::queue_id;
+use super::push::{free_key, queue_id};
 use super::row::{self, Explain as _};
 use super::settle::piece_ids;
 use super::terms;
@@ -58,7 +58,7 @@ pub(super) fn retry(tx: &Txn<'_>, id: JobId, states: &[StateKind], now: Timestam
     if !states.contains(&found.state) {
         return Ok(Retried::WrongState(found.state));
     }
-    if let Some(holder) = newer_holder(tx, id, &found)? {
+    if let Some(holder) = newer_holder(tx, id, &found, now)? {
         return Ok(Retried::KeyTaken(holder));
     }
     let sql = "update job
@@ -72,8 +72,9 @@ pub(super) fn retry(tx: &Txn<'_>, id: JobId, states: &[StateKind], now: Timestam
     Ok(Retried::Ready)
 }
 
-fn newer_holder(tx: &Txn<'_>, id: JobId, found: &Found) -> Result<Option<JobId>> {
+fn newer_holder(tx: &Txn<'_>, id: JobId, found: &Found, now: Timestamp) -> Result<Option<JobId>> {
     let Some(key) = &found.key else { return Ok(None) };
+    free_key(tx, found.queue_id, key, now)?;
     let sql = "select id from job where queue_id = :queue_id and key = :key and key_holds = 1 and id <> :id";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;
     query

@@ -42,7 +42,8 @@ fn target(verdict: Verdict) -> StateKind {
 /// Moves the job out of `running`; answers its queue, or `None` where the lease is lost.
 ///
 /// `crashes` counts lost workers in a row: an attempt that a worker saw to its end starts it anew,
-/// one that was handed back says nothing about it.
+/// one that was handed back says nothing about it. A job that was returned untouched has started
+/// when it had before the claim, which its recorded attempts tell.
 fn move_job(tx: &Txn<'_>, settlement: &Settlement, now: Timestamp) -> Result<Option<i64>> {
     let Settlement { lease, verdict, report, .. } = settlement;
     let state = target(*verdict);
@@ -61,7 +62,7 @@ fn move_job(tx: &Txn<'_>, settlement: &Settlement, now: Timestamp) -> Result<Opt
             attempt = attempt - :n_uncounted,
             crashes = case when :outcome is null or :outcome = 'released' then crashes
                            when :outcome = 'lost' then crashes + 1 else 0 end,
-            started_at = iif(:outcome is null and token = 1, null, started_at),
+            started_at = iif(:outcome is null, (select max(started_at) from attempt where job_id = :id), started_at),
             worker_id = null, cancel_requested = 0, reason = :reason,
             outcome = coalesce(:outcome, outcome),
             exit_code = iif(:outcome is null, exit_code, :exit_code),
@@ -144,21 +145,27 @@ fn write_output(tx: &Txn<'_>, lease: Lease, chunks: &[Chunk]) -> Result<()> {
     Ok(())
 }
 
-/// Drops what was stored of the middle of the stream when it was still the end.
+/// Drops what was stored of the middle of the stream when it was still the end; a piece that
+/// reaches into it is cut.
 fn drop_pieces(tx: &Txn<'_>, lease: Lease, chunk: &Chunk, from: u64) -> Result<()> {
     let (first, end) = piece_ids(lease.job);
-    let sql = "delete from output
-        where id >= :first and id < :end and token = :token and stream = :stream and start >= :from";
-    let mut delete = tx.prepare_cached(sql).explain(tx.path())?;
-    delete
-        .execute(named_params! {
-            ":first": first,
-            ":end": end,
-            ":token": lease.token,
-            ":stream": chunk.stream,
-            ":from": from,
-        })
-        .explain(tx.path())?;
+    for sql in [
+        "delete from output
+         where id >= :first and id < :end and token = :token and stream = :stream and start >= :from",
+        "update output set body = substr(body, 1, :from - start)
+         where id >= :first and id < :end and token = :token and stream = :stream and start + length(body) > :from",
+    ] {
+        let mut change = tx.prepare_cached(sql).explain(tx.path())?;
+        change
+            .execute(named_params! {
+                ":first": first,
+                ":end": end,
+                ":token": lease.token,
+                ":stream": chunk.stream,
+                ":from": from,
+            })
+            .explain(tx.path())?;
+    }
     Ok(())
 }
 
