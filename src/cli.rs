@@ -124,7 +124,7 @@ fn run(verb: Verb, ctx: &mut Ctx) -> Answer {
         Verb::List(verb) => verb.run(ctx),
         Verb::Show(verb) => verb.run(ctx),
         Verb::Logs(verb) => verb.run(ctx),
-        Verb::Tail(verb) => logs::Logs { follow: true, ..verb }.run(ctx),
+        Verb::Tail(verb) => verb.following().run(ctx),
         Verb::Wait(verb) => verb.run(ctx),
         Verb::Retry(verb) => verb.run(ctx),
         Verb::Cancel(verb) => verb.run(ctx),

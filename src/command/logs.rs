@@ -23,7 +23,7 @@ pub(crate) struct Logs {
     id: JobId,
     /// Go on until the attempt ends; wait for a job that has not started
     #[arg(short, long)]
-    pub(crate) follow: bool,
+    follow: bool,
     /// Which attempt, as `show` numbers them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     attempt: Option<i64>,
@@ -40,6 +40,11 @@ enum StreamArg {
 }
 
 impl Logs {
+    /// As `tail` has it.
+    pub(crate) fn following(self) -> Self {
+        Self { follow: true, ..self }
+    }
+
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let streams = match self.stream {
             None => Stream::ALL.to_vec(),

@@ -92,7 +92,8 @@ pub struct Queue {
     pub settings: QueueSettings,
     /// How many jobs it holds.
     pub tally: Tally,
-    /// Since when its longest waiting ready job waits.
+    /// Since when the first in line waits: the oldest of the first ready jobs of each priority. A
+    /// job that came back late, with an older number, may stand before one that waits longer.
     pub oldest_ready: Option<Timestamp>,
     /// How many live workers serve it.
     pub n_workers: usize,

@@ -126,7 +126,8 @@ pub trait Store: Send {
     /// [`Error::Refused`] where that cannot be known.
     fn marked(&self, lease: Lease) -> Result<Option<Mark>>;
 
-    /// Takes a job back: at once if it waits, else its worker is asked to stop it.
+    /// Takes a job back: at once if it waits, else its worker is asked to stop it. Once that has been
+    /// asked the job does not run again: a settlement that would put it back cancels it.
     ///
     /// # Errors
     ///

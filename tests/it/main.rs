@@ -1,1 +1,2 @@
+//! The tests of qctl through its binary.
 fn main() {}

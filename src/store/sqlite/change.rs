@@ -2,9 +2,10 @@
 
 use rusqlite::{OptionalExtension as _, named_params};
 
-use super::push::queue_id;
+use super::push::{free_key, queue_id};
 use super::row::{self, Explain as _};
 use super::settle::piece_ids;
+use super::terms;
 use super::transaction::Txn;
 use crate::clock::Timestamp;
 use crate::job::{JobId, QueueName, QueueSettings, StateKind};
@@ -57,7 +58,7 @@ pub(super) fn retry(tx: &Txn<'_>, id: JobId, states: &[StateKind], now: Timestam
     if !states.contains(&found.state) {
         return Ok(Retried::WrongState(found.state));
     }
-    if let Some(holder) = newer_holder(tx, id, &found)? {
+    if let Some(holder) = newer_holder(tx, id, &found, now)? {
         return Ok(Retried::KeyTaken(holder));
     }
     let sql = "update job
@@ -71,8 +72,9 @@ pub(super) fn retry(tx: &Txn<'_>, id: JobId, states: &[StateKind], now: Timestam
     Ok(Retried::Ready)
 }
 
-fn newer_holder(tx: &Txn<'_>, id: JobId, found: &Found) -> Result<Option<JobId>> {
+fn newer_holder(tx: &Txn<'_>, id: JobId, found: &Found, now: Timestamp) -> Result<Option<JobId>> {
     let Some(key) = &found.key else { return Ok(None) };
+    free_key(tx, found.queue_id, key, now)?;
     let sql = "select id from job where queue_id = :queue_id and key = :key and key_holds = 1 and id <> :id";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;
     query
@@ -133,6 +135,6 @@ pub(super) fn configure(tx: &Txn<'_>, queue: &QueueName, change: &mut dyn FnMut(
     let mut settings = query.query_row(named_params! { ":id": id }, row::settings).explain(tx.path())?;
     change(&mut settings);
     let mut update = tx.prepare_cached("update queue set settings = :settings where id = :id").explain(tx.path())?;
-    update.execute(named_params! { ":id": id, ":settings": row::settings_column(&settings) }).explain(tx.path())?;
+    update.execute(named_params! { ":id": id, ":settings": terms::settings_column(&settings) }).explain(tx.path())?;
     Ok(())
 }

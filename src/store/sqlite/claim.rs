@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use rusqlite::{Connection, Row, named_params};
 
 use super::SqliteStore;
+use super::query;
 use super::row::{self, Explain as _, JOB_COLUMNS};
 use super::settle;
 use super::transaction::Txn;
@@ -42,7 +43,9 @@ pub(super) fn turn(store: &mut SqliteStore, turn: &Turn<'_>, now: Timestamp) -> 
             let is_behind = n_promoted == BATCH || n_expired == BATCH;
             // While there may be expired jobs among the ready ones, none is claimed.
             let n_wanted = if n_expired == BATCH { 0 } else { turn.n_wanted };
-            let claimed = claim(tx, turn, &glance.queue_ids, n_wanted, now)?;
+            // Asked again: a queue may have been paused while this waited for the lock.
+            let queue_ids = served_queues(tx, turn.serving).explain(tx.path())?;
+            let claimed = claim(tx, turn, &queue_ids, n_wanted, now)?;
             Ok(Turned { settled, claimed, expired, next_due: None, is_behind })
         })?;
     }
@@ -165,9 +168,9 @@ fn claim(tx: &Txn<'_>, turn: &Turn<'_>, queue_ids: &[i64], n_wanted: usize, now:
     if n_wanted == 0 || queue_ids.is_empty() {
         return Ok(Vec::new());
     }
-    let mut query = tx.prepare_cached(&claimable_sql(queue_ids)).explain(tx.path())?;
-    let ids = query
-        .query_map(named_params! { ":n": n_wanted }, |row| row.get(0))
+    let mut claimable = tx.prepare_cached(&claimable_sql(queue_ids)).explain(tx.path())?;
+    let ids = claimable
+        .query_map(named_params! { ":n": query::limit(n_wanted) }, |row| row.get(0))
         .and_then(Iterator::collect::<rusqlite::Result<Vec<i64>>>)
         .explain(tx.path())?;
     ids.into_iter().map(|id| take(tx, turn, id, now).explain(tx.path())).collect()

@@ -23,7 +23,9 @@ pub(super) struct Gate {
 
 /// The right to go first; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Pass(#[expect(dead_code, reason = "closing the file gives the lock back")] Option<File>);
+pub(super) struct Pass(
+    #[cfg_attr(not(test), expect(dead_code, reason = "closing the file gives the lock back"))] Option<File>,
+);
 
 impl Gate {
     /// The gate that this file keeps.

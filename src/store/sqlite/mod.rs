@@ -17,6 +17,7 @@ mod query;
 mod row;
 mod schema;
 mod settle;
+mod terms;
 mod transaction;
 mod upkeep;
 
@@ -69,11 +70,16 @@ impl SqliteStore {
     pub fn open(path: &Path, access: Access) -> Result<Self> {
         let path = place::ready(path, access)?;
         let wal = place::beside(&path, "-wal");
-        let wal_may_be_new = wal.metadata().map_or(true, |meta| meta.len() == 0);
+        let wal_may_be_new = is_empty(&wal);
+        let lock = place::beside(&path, "-lock");
+        let gate = Gate::new(lock.clone());
+        let patience = if access == Access::Glance { GLANCE_PATIENCE } else { PATIENCE };
+        // One at a time makes a queue of an empty file: the change to a write-ahead log does not
+        // wait for others, it fails where anyone else looks at the file.
+        let _pass = is_empty(&path).then(|| gate.pass(patience));
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let mut conn = Connection::open_with_flags(&path, flags).explain(&path)?;
-        let patience = if access == Access::Glance { GLANCE_PATIENCE } else { PATIENCE };
         prepare(&conn, patience).explain(&path)?;
         schema::ensure(&mut conn, &path, access)?;
         if wal_may_be_new && access != Access::Glance {
@@ -81,8 +87,7 @@ impl SqliteStore {
             // could be the first to write to the log passes here before it does.
             place::sync_folder(&path)?;
         }
-        let lock = place::beside(&path, "-lock");
-        Ok(Self { conn, gate: Gate::new(lock.clone()), presence: Presence::new(lock), path, wal, patience })
+        Ok(Self { conn, gate, presence: Presence::new(lock), path, wal, patience })
     }
 
     /// Describes the file.
@@ -111,6 +116,11 @@ pub(super) fn bells(path: &Path) -> PathBuf {
     place::beside(path, "-wake")
 }
 
+/// Whether there is nothing in the file, or no file.
+fn is_empty(path: &Path) -> bool {
+    path.metadata().map_or(true, |meta| meta.len() == 0)
+}
+
 /// What holds for every connection.
 fn prepare(conn: &Connection, patience: Duration) -> rusqlite::Result<()> {
     conn.busy_timeout(patience)?;
@@ -133,13 +143,20 @@ impl Store for SqliteStore {
     }
 
     fn enroll(&mut self, worker: &NewWorker, at: Moment) -> Result<WorkerId> {
-        let id = self.write(|tx| upkeep::enroll(tx, worker, at))?;
-        self.presence.announce(id)?;
+        let lock = self.presence.path().to_owned();
+        let (id, byte) = self.write(|tx| {
+            let id = upkeep::enroll(tx, worker, at)?;
+            // Before the commit: a worker on the books whose byte is free would be taken for dead.
+            Ok((id, presence::hold(&lock, id)?))
+        })?;
+        self.presence.keep(id, byte);
         Ok(id)
     }
 
     fn retire(&mut self, worker: WorkerId) -> Result<()> {
-        self.write(|tx| upkeep::retire(tx, worker))
+        self.write(|tx| upkeep::retire(tx, worker))?;
+        self.presence.give_back(worker);
+        Ok(())
     }
 
     fn workers(&mut self) -> Result<Vec<Worker>> {

@@ -59,6 +59,8 @@ pub(super) fn ready(path: &Path, access: Access) -> Result<PathBuf> {
             let why = format!("it belongs to user {}, you are user {}", meta.uid(), geteuid());
             Err(Error::UnsafePlace { path: full, why })
         }
+        // Someone is about to make it a queue; to look at it meanwhile would be in their way.
+        Ok(meta) if meta.len() == 0 && access != Access::Create => Err(Error::Missing { path: full }),
         Ok(_) => {
             check_file_system(&full)?;
             Ok(full)

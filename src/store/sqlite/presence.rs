@@ -36,24 +36,33 @@ const ATTEMPTS_PER_JOB: i64 = 1 << 12;
 #[derive(Debug)]
 pub(super) struct Presence {
     path: PathBuf,
-    /// Held open for life by a worker.
-    own: Option<File>,
+    /// The bytes of this store's own workers.
+    own: Vec<(WorkerId, HeldByte)>,
 }
+
+/// A byte of the lock file, given back when dropped.
+#[derive(Debug)]
+pub(super) struct HeldByte(#[expect(dead_code, reason = "closing the file gives the byte back")] File);
 
 impl Presence {
     /// The register in this file.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, own: None }
+        Self { path, own: Vec::new() }
     }
 
-    /// Takes the worker's byte for as long as this value lives.
-    pub(super) fn announce(&mut self, worker: WorkerId) -> Result<()> {
-        let refused = |source| Error::Refused { path: self.path.clone(), source };
-        let file = gate::open(&self.path).ok_or_else(|| refused(io::Error::other("it could not be made")))?;
-        let lock = byte_lock(libc::F_WRLCK, worker_byte(worker));
-        fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).map_err(|errno| refused(errno.into()))?;
-        self.own = Some(file);
-        Ok(())
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Holds a worker's byte for as long as this value lives.
+    pub(super) fn keep(&mut self, worker: WorkerId, byte: HeldByte) {
+        self.own.push((worker, byte));
+    }
+
+    /// Gives a worker's byte back, if it is one of its own.
+    pub(super) fn give_back(&mut self, worker: WorkerId) {
+        self.own.retain(|&(own, _)| own != worker);
     }
 
     /// Whether the worker's byte is held.
@@ -100,6 +109,15 @@ impl Presence {
     }
 }
 
+/// Takes the byte of a worker in the register at `path`.
+pub(super) fn hold(path: &Path, worker: WorkerId) -> Result<HeldByte> {
+    let refused = |source| Error::Refused { path: path.to_owned(), source };
+    let file = gate::open(path).ok_or_else(|| refused(io::Error::other("it could not be made")))?;
+    let lock = byte_lock(libc::F_WRLCK, worker_byte(worker));
+    fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).map_err(|errno| refused(errno.into()))?;
+    Ok(HeldByte(file))
+}
+
 fn worker_byte(worker: WorkerId) -> i64 {
     WORKERS + worker.get()
 }
@@ -139,7 +157,8 @@ mod tests {
         let (mut worker, observer) = (presence(&folder), presence(&folder));
         let id = WorkerId::new(3);
         assert!(!observer.is_alive(id).expect("a look"));
-        worker.announce(id).expect("a byte");
+        let byte = hold(worker.path(), id).expect("a byte");
+        worker.keep(id, byte);
         assert!(observer.is_alive(id).expect("a look"));
         assert!(worker.is_alive(id).expect("a look at itself"));
         assert!(!observer.is_alive(WorkerId::new(4)).expect("a look"));

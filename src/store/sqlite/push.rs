@@ -9,9 +9,10 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension as _, named_params};
 
 use super::row::{self, Explain as _};
+use super::terms;
 use super::transaction::Txn;
 use crate::clock::Timestamp;
-use crate::job::{Context, Due, JobId, KeyRule, NewJob, OnDuplicate, QueueName, StateKind};
+use crate::job::{Context, Due, JobId, KeyRule, Lease, NewJob, OnDuplicate, QueueName, StateKind, Token};
 use crate::store::{Error, PushOutcome, Pushed, Result};
 
 /// Queues all of `jobs`, or fails and queues none.
@@ -37,6 +38,7 @@ struct Push<'t, 'c> {
 /// The job that holds a key.
 struct Holder {
     id: JobId,
+    token: Token,
     state: StateKind,
     has_started: bool,
     differs: bool,
@@ -46,7 +48,7 @@ impl Push<'_, '_> {
     fn one(&mut self, job: NewJob) -> Result<Pushed> {
         let queue_id = self.queue_id(&job.queue)?;
         let Some(rule) = job.key.clone() else { return self.create(queue_id, job) };
-        self.free_key(queue_id, &rule.key)?;
+        free_key(self.tx, queue_id, &rule.key, self.now)?;
         match self.holder(queue_id, &rule.key, &job)? {
             None => self.create(queue_id, job),
             Some(holder) => self.meet(queue_id, job, rule, holder),
@@ -71,21 +73,24 @@ impl Push<'_, '_> {
     fn create(&mut self, queue_id: i64, job: NewJob) -> Result<Pushed> {
         self.last_id += 1;
         let id = JobId::new(self.last_id).expect("ids count up from 1");
-        let state = self.write_row(id, queue_id, &job)?;
+        let state = self.write_row(Lease { job: id, token: Token::new(0) }, queue_id, &job)?;
         self.tx.count(queue_id, state, 1);
         Ok(Pushed { id, queue: job.queue, outcome: PushOutcome::Created, state })
     }
 
-    /// Puts the new job in the place of one that has not started, under the same id.
+    /// Puts the new job in the place of one that has not started, under the same id. It counts on
+    /// from the other's token: that one may have been claimed and returned, and the lease of then
+    /// must stay stale.
     fn replace(&mut self, queue_id: i64, job: NewJob, holder: &Holder) -> Result<Pushed> {
         self.tx.count(queue_id, holder.state, -1);
         super::change::erase(self.tx, holder.id)?;
-        let state = self.write_row(holder.id, queue_id, &job)?;
+        let state = self.write_row(Lease { job: holder.id, token: holder.token }, queue_id, &job)?;
         self.tx.count(queue_id, state, 1);
         Ok(Pushed { id: holder.id, queue: job.queue, outcome: PushOutcome::Replaced, state })
     }
 
-    fn write_row(&mut self, id: JobId, queue_id: i64, job: &NewJob) -> Result<StateKind> {
+    /// Writes the row of a job that was last claimed under `last`, or never, if its token is 0.
+    fn write_row(&mut self, last: Lease, queue_id: i64, job: &NewJob) -> Result<StateKind> {
         let (state, run_at) = match job.due {
             Due::At(due) if due > self.now => (StateKind::Scheduled, due),
             Due::At(_) | Due::Now => (StateKind::Ready, self.now),
@@ -96,15 +101,16 @@ impl Push<'_, '_> {
         let payload_id = job.payload.as_deref().map(|body| self.add_payload(body)).transpose()?;
         let sql = "insert into job (
               id, queue_id, state, priority, run_at, max_attempts, created_at, expires_at, context_id, payload_id,
-              is_shell, command, env, labels, key, key_holds, key_until
+              is_shell, command, env, labels, key, key_holds, key_until, token
             ) values (
               :id, :queue_id, :state, :priority, :run_at, :max_attempts, :now, :expires_at, :context_id, :payload_id,
-              :is_shell, :command, :env, :labels, :key, iif(:key is null, null, 1), :key_until
+              :is_shell, :command, :env, :labels, :key, iif(:key is null, null, 1), :key_until,
+              :token
             )";
         let mut insert = self.tx.prepare_cached(sql).explain(self.tx.path())?;
         insert
             .execute(named_params! {
-                ":id": id,
+                ":id": last.job,
                 ":queue_id": queue_id,
                 ":state": state,
                 ":priority": job.priority,
@@ -120,9 +126,10 @@ impl Push<'_, '_> {
                 ":labels": row::labels_column(&job.labels),
                 ":key": job.key.as_ref().map(|rule| &rule.key),
                 ":key_until": job.key.as_ref().and_then(|rule| rule.held_until),
+                ":token": last.token,
             })
             .explain(self.tx.path())?;
-        self.add_labels(id, job)?;
+        self.add_labels(last.job, job)?;
         Ok(state)
     }
 
@@ -140,22 +147,9 @@ impl Push<'_, '_> {
         insert.insert(named_params! { ":body": body }).explain(self.tx.path())
     }
 
-    /// Takes the key from a finished job whose time with it is over.
-    fn free_key(&self, queue_id: i64, key: &str) -> Result<()> {
-        let sql = "update job set key_holds = null
-            where queue_id = :queue_id and key = :key and key_holds = 1
-              and state in ('succeeded', 'dead', 'cancelled')
-              and (key_until is null or key_until <= :now)";
-        let mut update = self.tx.prepare_cached(sql).explain(self.tx.path())?;
-        update
-            .execute(named_params! { ":queue_id": queue_id, ":key": key, ":now": self.now })
-            .explain(self.tx.path())?;
-        Ok(())
-    }
-
     fn holder(&self, queue_id: i64, key: &str, job: &NewJob) -> Result<Option<Holder>> {
         let (is_shell, command) = row::command_columns(job.command.as_ref());
-        let sql = "select id, state, started_at is not null as has_started,
+        let sql = "select id, token, state, started_at is not null as has_started,
               command is not :command or is_shell is not :is_shell
                 or (select body from payload where payload.id = payload_id) is not :payload as differs
             from job
@@ -172,6 +166,7 @@ impl Push<'_, '_> {
             .query_row(params, |row| {
                 Ok(Holder {
                     id: row.get("id")?,
+                    token: row.get("token")?,
                     state: row.get("state")?,
                     has_started: row.get("has_started")?,
                     differs: row.get("differs")?,
@@ -202,6 +197,18 @@ impl Push<'_, '_> {
     }
 }
 
+/// Takes the key from a finished job whose time with it is over. Whoever asks for the holder of a
+/// key does this first: nothing else happens to a job when its time with the key ends.
+pub(super) fn free_key(tx: &Txn<'_>, queue_id: i64, key: &str, now: Timestamp) -> Result<()> {
+    let sql = "update job set key_holds = null
+        where queue_id = :queue_id and key = :key and key_holds = 1
+          and state in ('succeeded', 'dead', 'cancelled')
+          and (key_until is null or key_until <= :now)";
+    let mut update = tx.prepare_cached(sql).explain(tx.path())?;
+    update.execute(named_params! { ":queue_id": queue_id, ":key": key, ":now": now }).explain(tx.path())?;
+    Ok(())
+}
+
 /// The number of a queue, which is made if there is none of this name.
 pub(super) fn queue_id(tx: &Txn<'_>, name: &QueueName) -> Result<i64> {
     let mut query = tx.prepare_cached("select id from queue where name = :name").explain(tx.path())?;
@@ -217,7 +224,7 @@ pub(super) fn queue_id(tx: &Txn<'_>, name: &QueueName) -> Result<i64> {
 
 fn find_or_add_context(tx: &Txn<'_>, context: &Context) -> Result<i64> {
     let env = row::env_column(&context.env);
-    let terms = row::terms_column(&context.terms);
+    let terms = terms::terms_column(&context.terms);
     let params = named_params! { ":cwd": context.cwd, ":env": env, ":terms": terms };
     let sql = "select id from context where cwd = :cwd and env = :env and terms = :terms";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;

@@ -31,7 +31,7 @@ pub(super) fn jobs(conn: &Connection, filter: &Filter, page: Page) -> rusqlite::
     let sql = format!(
         "select {JOB_COLUMNS} from job join queue on queue.id = job.queue_id {} order by job.id {order} limit {}",
         conditions.clause(),
-        page.limit
+        limit(page.limit)
     );
     let mut query = conn.prepare(&sql)?;
     let values: Vec<&dyn ToSql> = conditions.values.iter().map(|value| value as &dyn ToSql).collect();
@@ -56,9 +56,7 @@ impl<'v> Conditions<'v> {
 
     fn add_filter(&mut self, filter: &'v Filter) -> rusqlite::Result<()> {
         if !filter.ids.is_empty() {
-            let ranges = vec!["job.id between ? and ?"; filter.ids.len()].join(" or ");
-            let ends = filter.ids.iter().flat_map(|range| [&range.first as &dyn ToSql, &range.last]);
-            self.add(&format!("({ranges})"), ends)?;
+            self.add(&in_ranges(&filter.ids), [])?;
         }
         if !filter.queues.is_empty() {
             let term = format!("job.queue_id in (select id from queue where name in ({}))", marks(filter.queues.len()));
@@ -85,19 +83,35 @@ impl<'v> Conditions<'v> {
     }
 }
 
+/// The condition that a job's number is in one of these ranges, which are not none.
+///
+/// Numbers are written out, because a statement takes no more than 32766 values, and in groups,
+/// because an expression may not be more than 1000 deep and `or` goes one deeper with each term.
+fn in_ranges(ranges: &[IdRange]) -> String {
+    let one = |range: &IdRange| format!("job.id between {} and {}", range.first, range.last);
+    let any_of = |ranges: &[IdRange]| format!("({})", ranges.iter().map(one).collect::<Vec<_>>().join(" or "));
+    format!("({})", ranges.chunks(200).map(any_of).collect::<Vec<_>>().join(" or "))
+}
+
+/// A limit as SQLite takes it; it has no larger number.
+pub(super) fn limit(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
 fn marks(n: usize) -> String {
     vec!["?"; n].join(", ")
 }
 
 /// The numbers of dead jobs, the last to die first.
-pub(super) fn dead(conn: &Connection, queues: &[QueueName], limit: usize) -> rusqlite::Result<Vec<JobId>> {
+pub(super) fn dead(conn: &Connection, queues: &[QueueName], n: usize) -> rusqlite::Result<Vec<JobId>> {
     let in_queues = if queues.is_empty() {
         String::new()
     } else {
         format!("and queue_id in (select id from queue where name in ({}))", marks(queues.len()))
     };
     let sql = format!(
-        "select id from job indexed by job_dead where state = 'dead' {in_queues} order by finished_at desc, id desc limit {limit}"
+        "select id from job indexed by job_dead where state = 'dead' {in_queues} order by finished_at desc, id desc limit {}",
+        limit(n)
     );
     let values: Vec<&dyn ToSql> = queues.iter().map(|queue| queue as &dyn ToSql).collect();
     conn.prepare(&sql)?.query_map(values.as_slice(), |row| row.get(0))?.collect()
@@ -130,15 +144,17 @@ pub(super) fn context(conn: &Connection, id: JobId) -> rusqlite::Result<Option<(
 
 /// The attempts of a job, oldest first.
 pub(super) fn attempts(conn: &Connection, id: JobId) -> rusqlite::Result<Vec<Attempt>> {
+    // One look for both statements, or an attempt that ends between them would be in neither.
+    let look = conn.unchecked_transaction()?;
     let sql = "select token, outcome, exit_code, signal, error, started_at, ended_at, cpu_us, max_rss_bytes,
           stdout_bytes, stderr_bytes, is_truncated, worker
         from attempt
         where job_id = :id
         order by token";
-    let mut query = conn.prepare_cached(sql)?;
+    let mut query = look.prepare_cached(sql)?;
     let mut attempts: Vec<Attempt> =
         query.query_map(named_params! { ":id": id }, row::attempt)?.collect::<Result<_, _>>()?;
-    if let Some(Job { state: State::Running { token, worker, since, .. }, .. }) = job(conn, id)? {
+    if let Some(Job { state: State::Running { token, worker, since, .. }, .. }) = job(&look, id)? {
         attempts.push(Attempt { token, report: None, started_at: since, worker });
     }
     Ok(attempts)
@@ -183,7 +199,9 @@ pub(super) fn settings(conn: &Connection, queue: &QueueName) -> rusqlite::Result
 
 /// Every queue, by name.
 pub(super) fn queues(conn: &Connection, workers: &[Worker]) -> rusqlite::Result<Vec<Queue>> {
-    let mut query = conn.prepare_cached("select id, name, paused_at, settings from queue order by name")?;
+    // One look, or the counts and the oldest job would be of different instants.
+    let look = conn.unchecked_transaction()?;
+    let mut query = look.prepare_cached("select id, name, paused_at, settings from queue order by name")?;
     let mut rows = query.query([])?;
     let mut queues = Vec::new();
     while let Some(row) = rows.next()? {
@@ -196,8 +214,8 @@ pub(super) fn queues(conn: &Connection, workers: &[Worker]) -> rusqlite::Result<
         queues.push(Queue {
             paused_at: row.get("paused_at")?,
             settings: row::settings(row)?,
-            tally: tally(conn, id)?,
-            oldest_ready: oldest_ready(conn, id)?,
+            tally: tally(&look, id)?,
+            oldest_ready: oldest_ready(&look, id)?,
             n_workers: workers.iter().filter(is_server).count(),
             name,
         });
@@ -245,8 +263,8 @@ mod tests {
 
     fn plan(conn: &Connection, sql: &str) -> String {
         let mut query = conn.prepare(&format!("explain query plan {sql}")).expect("a valid statement");
-        let rows = query.query_map([], |row| row.get::<_, String>("detail")).expect("a plan");
-        rows.collect::<rusqlite::Result<Vec<_>>>().expect("a plan").join("; ")
+        let details = query.raw_query().mapped(|row| row.get::<_, String>("detail"));
+        details.collect::<rusqlite::Result<Vec<_>>>().expect("a plan").join("; ")
     }
 
     #[test]
@@ -261,6 +279,7 @@ mod tests {
         let many_queues = plan(&conn, &claim::claimable_sql(&[1, 2, 3]));
         assert_eq!(many_queues, "SEARCH job USING COVERING INDEX job_ready (queue_id=?); USE TEMP B-TREE FOR ORDER BY");
         assert_eq!(plan(&conn, claim::DUE_SQL), "SEARCH job USING INDEX job_due (run_at<?)");
-        assert_eq!(plan(&conn, claim::EXPIRED_SQL), "SEARCH job USING INDEX job_expiring (expires_at<?)");
+        let expired = plan(&conn, claim::EXPIRED_SQL);
+        assert_eq!(expired, "SEARCH job USING INDEX job_expiring (expires_at>? AND expires_at<?)");
     }
 }

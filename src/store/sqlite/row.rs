@@ -1,17 +1,16 @@
 //! The boundary: columns to values and back, each by name; SQLite's errors to the store's.
 
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef};
 use rusqlite::{ErrorCode, Row, ToSql, ffi};
-use serde::{Deserialize, Serialize};
 
-use crate::clock::{self, Timestamp, Uptime};
+use super::terms;
+use crate::clock::{Timestamp, Uptime};
 use crate::job::{
-    Attempt, Backoff, Command, Context, Ending, EnvVars, Jitter, Job, JobId, Labels, Lease, Outcome, QueueName,
-    QueueSettings, Reason, Report, State, StateKind, Stream, Terms, Token, Usage, WorkerId,
+    Attempt, Command, Context, Ending, EnvVars, Job, JobId, Labels, Lease, Outcome, QueueName, QueueSettings, Reason,
+    Report, State, StateKind, Stream, Token, Usage, WorkerId,
 };
 use crate::store::{Error, Result};
 
@@ -149,183 +148,17 @@ pub(super) fn env(column: Option<&[u8]>) -> EnvVars {
 
 /// A context from the columns `cwd`, `context_env` and `terms`.
 pub(super) fn context(row: &Row<'_>) -> rusqlite::Result<Context> {
-    let terms: StoredTerms =
-        serde_json::from_str(row.get_ref("terms")?.as_str()?).map_err(|error| bad_column(Box::new(error)))?;
-    Ok(Context { cwd: row.get("cwd")?, env: env(row.get_ref("context_env")?.as_blob_or_null()?), terms: terms.into() })
-}
-
-/// Terms as their column.
-pub(super) fn terms_column(terms: &Terms) -> String {
-    serde_json::to_string(&StoredTerms::from(terms)).expect("numbers and lists are always JSON")
+    let terms = terms::terms(row.get_ref("terms")?.as_str()?).map_err(|error| bad_column(Box::new(error)))?;
+    Ok(Context { cwd: row.get("cwd")?, env: env(row.get_ref("context_env")?.as_blob_or_null()?), terms })
 }
 
 /// Settings from their column.
 pub(super) fn settings(row: &Row<'_>) -> rusqlite::Result<QueueSettings> {
-    let stored: StoredSettings =
-        serde_json::from_str(row.get_ref("settings")?.as_str()?).map_err(|error| bad_column(Box::new(error)))?;
-    Ok(stored.into())
-}
-
-/// Settings as their column.
-pub(super) fn settings_column(settings: &QueueSettings) -> String {
-    serde_json::to_string(&StoredSettings::from(settings)).expect("numbers and lists are always JSON")
+    terms::settings(row.get_ref("settings")?.as_str()?).map_err(|error| bad_column(Box::new(error)))
 }
 
 fn bad_column(error: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error)
-}
-
-/// Terms as they are kept: durations in milliseconds.
-#[derive(Serialize, Deserialize)]
-struct StoredTerms {
-    backoff: StoredBackoff,
-    jitter: StoredJitter,
-    dead_on: Vec<(i32, i32)>,
-    timeout: Option<u64>,
-    kill_after: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum StoredBackoff {
-    Exp(u64, u64),
-    Fixed(u64),
-    List(Vec<u64>),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum StoredJitter {
-    None,
-    Half,
-    Full,
-}
-
-/// Settings as they are kept: what is absent is left to the default.
-#[derive(Serialize, Deserialize)]
-struct StoredSettings {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    max_attempts: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    backoff: Option<StoredBackoff>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    jitter: Option<StoredJitter>,
-    /// 0 is `none`: said, and without limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    timeout: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    kill_after: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    dead_on: Option<Vec<(i32, i32)>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    priority: Option<i32>,
-}
-
-fn to_ms(duration: Duration) -> u64 {
-    u64::try_from(clock::millis(duration)).unwrap_or(0)
-}
-
-fn to_pairs(codes: &[RangeInclusive<i32>]) -> Vec<(i32, i32)> {
-    codes.iter().map(|codes| (*codes.start(), *codes.end())).collect()
-}
-
-fn from_pairs(pairs: Vec<(i32, i32)>) -> Vec<RangeInclusive<i32>> {
-    pairs.into_iter().map(|(first, last)| first..=last).collect()
-}
-
-impl From<&Terms> for StoredTerms {
-    fn from(terms: &Terms) -> Self {
-        Self {
-            backoff: (&terms.backoff).into(),
-            jitter: terms.jitter.into(),
-            dead_on: to_pairs(&terms.dead_on),
-            timeout: terms.timeout.map(to_ms),
-            kill_after: to_ms(terms.kill_after),
-        }
-    }
-}
-
-impl From<StoredTerms> for Terms {
-    fn from(stored: StoredTerms) -> Self {
-        Self {
-            backoff: stored.backoff.into(),
-            jitter: stored.jitter.into(),
-            dead_on: from_pairs(stored.dead_on),
-            timeout: stored.timeout.map(Duration::from_millis),
-            kill_after: Duration::from_millis(stored.kill_after),
-        }
-    }
-}
-
-impl From<&QueueSettings> for StoredSettings {
-    fn from(settings: &QueueSettings) -> Self {
-        Self {
-            max_attempts: settings.max_attempts,
-            backoff: settings.backoff.as_ref().map(Into::into),
-            jitter: settings.jitter.map(Into::into),
-            timeout: settings.timeout.map(|limit| limit.map_or(0, to_ms)),
-            kill_after: settings.kill_after.map(to_ms),
-            dead_on: settings.dead_on.as_deref().map(to_pairs),
-            priority: settings.priority,
-        }
-    }
-}
-
-impl From<StoredSettings> for QueueSettings {
-    fn from(stored: StoredSettings) -> Self {
-        let limit = |ms| (ms > 0).then(|| Duration::from_millis(ms));
-        Self {
-            max_attempts: stored.max_attempts,
-            backoff: stored.backoff.map(Into::into),
-            jitter: stored.jitter.map(Into::into),
-            timeout: stored.timeout.map(limit),
-            kill_after: stored.kill_after.map(Duration::from_millis),
-            dead_on: stored.dead_on.map(from_pairs),
-            priority: stored.priority,
-        }
-    }
-}
-
-impl From<&Backoff> for StoredBackoff {
-    fn from(backoff: &Backoff) -> Self {
-        match backoff {
-            Backoff::Exponential { base, cap } => Self::Exp(to_ms(*base), to_ms(*cap)),
-            Backoff::Fixed(pause) => Self::Fixed(to_ms(*pause)),
-            Backoff::List(pauses) => Self::List(pauses.iter().copied().map(to_ms).collect()),
-        }
-    }
-}
-
-impl From<StoredBackoff> for Backoff {
-    fn from(stored: StoredBackoff) -> Self {
-        match stored {
-            StoredBackoff::Exp(base, cap) => {
-                Self::Exponential { base: Duration::from_millis(base), cap: Duration::from_millis(cap) }
-            }
-            StoredBackoff::Fixed(pause) => Self::Fixed(Duration::from_millis(pause)),
-            StoredBackoff::List(pauses) => Self::List(pauses.into_iter().map(Duration::from_millis).collect()),
-        }
-    }
-}
-
-impl From<Jitter> for StoredJitter {
-    fn from(jitter: Jitter) -> Self {
-        match jitter {
-            Jitter::None => Self::None,
-            Jitter::Half => Self::Half,
-            Jitter::Full => Self::Full,
-        }
-    }
-}
-
-impl From<StoredJitter> for Jitter {
-    fn from(stored: StoredJitter) -> Self {
-        match stored {
-            StoredJitter::None => Self::None,
-            StoredJitter::Half => Self::Half,
-            StoredJitter::Full => Self::Full,
-        }
-    }
 }
 
 /// Columns that are one number.
@@ -426,28 +259,6 @@ pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn terms_and_settings_come_back_as_they_were() {
-        let terms = Terms {
-            backoff: Backoff::List([1, 2].map(Duration::from_secs).to_vec()),
-            jitter: Jitter::Full,
-            dead_on: vec![1..=1, 64..=78],
-            timeout: Some(Duration::from_millis(1500)),
-            kill_after: Duration::from_secs(3),
-        };
-        let stored: StoredTerms = serde_json::from_str(&terms_column(&terms)).expect("JSON");
-        assert_eq!(Terms::from(stored), terms);
-
-        let settings = QueueSettings {
-            max_attempts: Some(7),
-            backoff: Some(Backoff::Fixed(Duration::from_secs(9))),
-            timeout: Some(None),
-            ..QueueSettings::default()
-        };
-        let stored: StoredSettings = serde_json::from_str(&settings_column(&settings)).expect("JSON");
-        assert_eq!(QueueSettings::from(stored), settings);
-    }
 
     #[test]
     fn variables_keep_bytes_and_equal_signs() {

@@ -58,7 +58,9 @@ pub(super) fn ensure(conn: &mut Connection, path: &Path, access: Access) -> Resu
 }
 
 fn look(conn: &Connection, path: &Path) -> Result<Found> {
-    let number = |pragma: &str| conn.query_row(pragma, [], |row| row.get::<_, i64>(0)).explain(path);
+    // One look: between two, another process may make the queue, and it would be taken for a stranger's.
+    let look = conn.unchecked_transaction().explain(path)?;
+    let number = |pragma: &str| look.query_row(pragma, [], |row| row.get::<_, i64>(0)).explain(path);
     let application = number("pragma application_id")?;
     let schema = number("pragma user_version")?;
     if application == i64::from(APPLICATION_ID) {

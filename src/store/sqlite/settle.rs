@@ -18,9 +18,12 @@ const PIECES_PER_JOB: i64 = 1 << 24;
 /// of a lost worker are settled by another.
 pub(super) fn settle(tx: &Txn<'_>, settlement: &Settlement, now: Timestamp) -> Result<Settled> {
     let lease = settlement.lease;
-    let Some(queue_id) = move_job(tx, settlement, now)? else { return Ok(Settled::LeaseLost) };
+    let Some((queue_id, is_cancelled)) = held(tx, lease)? else { return Ok(Settled::LeaseLost) };
+    // Who asked for it to be stopped does not want it to run again.
+    let verdict = if is_cancelled && !settlement.verdict.is_final() { Verdict::Cancel } else { settlement.verdict };
+    move_job(tx, lease, verdict, settlement.report.as_ref(), now)?;
     tx.count(queue_id, StateKind::Running, -1);
-    tx.count(queue_id, target(settlement.verdict), 1);
+    tx.count(queue_id, target(verdict), 1);
     write_output(tx, lease, &settlement.output)?;
     if let Some(report) = &settlement.report {
         record_attempt(tx, lease, report)?;
@@ -39,21 +42,31 @@ fn target(verdict: Verdict) -> StateKind {
     }
 }
 
-/// Moves the job out of `running`; answers its queue, or `None` where the lease is lost.
+/// The queue of the job and whether it is to be stopped, if the lease holds.
+fn held(tx: &Txn<'_>, lease: Lease) -> Result<Option<(i64, bool)>> {
+    let sql = "select queue_id, cancel_requested from job where id = :id and state = 'running' and token = :token";
+    let mut query = tx.prepare_cached(sql).explain(tx.path())?;
+    query
+        .query_row(named_params! { ":id": lease.job, ":token": lease.token }, |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+        .explain(tx.path())
+}
+
+/// Moves the job out of `running`.
 ///
 /// `crashes` counts lost workers in a row: an attempt that a worker saw to its end starts it anew,
-/// one that was handed back says nothing about it.
-fn move_job(tx: &Txn<'_>, settlement: &Settlement, now: Timestamp) -> Result<Option<i64>> {
-    let Settlement { lease, verdict, report, .. } = settlement;
-    let state = target(*verdict);
-    let outcome = report.as_ref().map(|report| report.outcome);
+/// one that was handed back says nothing about it. A job that was returned untouched has started
+/// when it had before the claim, which its recorded attempts tell.
+fn move_job(tx: &Txn<'_>, lease: Lease, verdict: Verdict, report: Option<&Report>, now: Timestamp) -> Result<()> {
+    let state = target(verdict);
+    let outcome = report.map(|report| report.outcome);
     let run_at = match verdict {
-        Verdict::Retry { due } => Some(*due),
+        Verdict::Retry { due } => Some(due),
         Verdict::HandBack => Some(now),
         Verdict::Succeed | Verdict::Die { .. } | Verdict::Cancel => None,
     };
     let reason = match verdict {
-        Verdict::Die { reason } => Some(*reason),
+        Verdict::Die { reason } => Some(reason),
         Verdict::Succeed | Verdict::Retry { .. } | Verdict::HandBack | Verdict::Cancel => None,
     };
     let sql = "update job
@@ -61,36 +74,32 @@ fn move_job(tx: &Txn<'_>, settlement: &Settlement, now: Timestamp) -> Result<Opt
             attempt = attempt - :n_uncounted,
             crashes = case when :outcome is null or :outcome = 'released' then crashes
                            when :outcome = 'lost' then crashes + 1 else 0 end,
-            started_at = iif(:outcome is null and token = 1, null, started_at),
+            started_at = iif(:outcome is null, (select max(started_at) from attempt where job_id = :id), started_at),
             worker_id = null, cancel_requested = 0, reason = :reason,
             outcome = coalesce(:outcome, outcome),
             exit_code = iif(:outcome is null, exit_code, :exit_code),
             signal = iif(:outcome is null, signal, :signal),
             error = iif(:outcome is null, error, :error),
             key_holds = iif(:is_final and (key_until is null or key_until <= :now), null, key_holds)
-        where id = :id and state = 'running' and token = :token
-        returning queue_id";
+        where id = :id and state = 'running' and token = :token";
     let mut update = tx.prepare_cached(sql).explain(tx.path())?;
     update
-        .query_row(
-            named_params! {
-                ":id": lease.job,
-                ":token": lease.token,
-                ":now": now,
-                ":state": state,
-                ":is_final": state.is_final(),
-                ":run_at": run_at,
-                ":reason": reason,
-                ":n_uncounted": i64::from(!outcome.is_some_and(Outcome::is_counted)),
-                ":outcome": outcome,
-                ":exit_code": report.as_ref().and_then(|report| report.exit_code),
-                ":signal": report.as_ref().and_then(|report| report.signal),
-                ":error": report.as_ref().and_then(|report| report.error.as_deref()),
-            },
-            |row| row.get(0),
-        )
-        .optional()
-        .explain(tx.path())
+        .execute(named_params! {
+            ":id": lease.job,
+            ":token": lease.token,
+            ":now": now,
+            ":state": state,
+            ":is_final": state.is_final(),
+            ":run_at": run_at,
+            ":reason": reason,
+            ":n_uncounted": i64::from(!outcome.is_some_and(Outcome::is_counted)),
+            ":outcome": outcome,
+            ":exit_code": report.and_then(|report| report.exit_code),
+            ":signal": report.and_then(|report| report.signal),
+            ":error": report.and_then(|report| report.error.as_deref()),
+        })
+        .explain(tx.path())?;
+    Ok(())
 }
 
 fn record_attempt(tx: &Txn<'_>, lease: Lease, report: &Report) -> Result<()> {
@@ -126,10 +135,7 @@ fn record_attempt(tx: &Txn<'_>, lease: Lease, report: &Report) -> Result<()> {
 
 /// Stores what a running attempt has printed, if its lease still holds.
 pub(super) fn add_output(tx: &Txn<'_>, lease: Lease, chunks: &[Chunk]) -> Result<()> {
-    let sql = "select 1 from job where id = :id and state = 'running' and token = :token";
-    let mut query = tx.prepare_cached(sql).explain(tx.path())?;
-    let holds = query.exists(named_params! { ":id": lease.job, ":token": lease.token }).explain(tx.path())?;
-    if holds { write_output(tx, lease, chunks) } else { Ok(()) }
+    if held(tx, lease)?.is_some() { write_output(tx, lease, chunks) } else { Ok(()) }
 }
 
 fn write_output(tx: &Txn<'_>, lease: Lease, chunks: &[Chunk]) -> Result<()> {
@@ -144,21 +150,27 @@ fn write_output(tx: &Txn<'_>, lease: Lease, chunks: &[Chunk]) -> Result<()> {
     Ok(())
 }
 
-/// Drops what was stored of the middle of the stream when it was still the end.
+/// Drops what was stored of the middle of the stream when it was still the end; a piece that
+/// reaches into it is cut.
 fn drop_pieces(tx: &Txn<'_>, lease: Lease, chunk: &Chunk, from: u64) -> Result<()> {
     let (first, end) = piece_ids(lease.job);
-    let sql = "delete from output
-        where id >= :first and id < :end and token = :token and stream = :stream and start >= :from";
-    let mut delete = tx.prepare_cached(sql).explain(tx.path())?;
-    delete
-        .execute(named_params! {
-            ":first": first,
-            ":end": end,
-            ":token": lease.token,
-            ":stream": chunk.stream,
-            ":from": from,
-        })
-        .explain(tx.path())?;
+    for sql in [
+        "delete from output
+         where id >= :first and id < :end and token = :token and stream = :stream and start >= :from",
+        "update output set body = substr(body, 1, :from - start)
+         where id >= :first and id < :end and token = :token and stream = :stream and start + length(body) > :from",
+    ] {
+        let mut change = tx.prepare_cached(sql).explain(tx.path())?;
+        change
+            .execute(named_params! {
+                ":first": first,
+                ":end": end,
+                ":token": lease.token,
+                ":stream": chunk.stream,
+                ":from": from,
+            })
+            .explain(tx.path())?;
+    }
     Ok(())
 }
 

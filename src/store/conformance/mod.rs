@@ -1,0 +1,172 @@
+//! The contract of [`super::Store`] as tests, the same for every engine.
+//!
+//! A promise is a plain function, named by the sentence that it holds true, and speaks to nothing
+//! but the trait. [`suite!`] makes a test of each for one engine, which tells only how it is opened.
+//! No promise waits or asks what time it is.
+
+pub(crate) mod bench;
+pub(crate) mod change;
+pub(crate) mod crowd;
+pub(crate) mod key;
+pub(crate) mod look;
+pub(crate) mod output;
+pub(crate) mod push;
+pub(crate) mod settlement;
+pub(crate) mod turn;
+pub(crate) mod worker;
+
+/// Holds an engine to the whole contract. `$open` opens it in a folder: `|folder: &Path| Result<_>`.
+macro_rules! suite {
+    ($open:expr) => {
+        $crate::store::conformance::suite! { $open;
+            push {
+                jobs_are_numbered_in_the_order_of_their_push
+                a_number_is_not_given_twice_even_after_its_job_was_dropped
+                a_push_that_is_refused_in_the_middle_queues_nothing
+                an_empty_push_is_no_error
+                a_push_answers_where_each_job_stands
+                what_is_pushed_comes_back_as_it_was
+                a_worker_gets_what_was_pushed
+                a_payload_that_is_empty_is_not_one_that_is_absent
+                jobs_of_one_push_may_run_in_different_contexts
+                each_connection_sees_what_the_others_did
+                an_engine_that_is_opened_again_has_kept_everything
+            }
+            key {
+                a_key_makes_one_job_however_often_it_is_pushed
+                a_key_makes_one_job_even_within_one_push
+                each_queue_has_keys_of_its_own
+                a_second_push_says_whether_it_differs
+                a_key_is_held_until_its_job_is_finished
+                a_key_is_freed_by_a_cancellation_and_by_expiry
+                a_key_with_a_time_outlives_its_job_until_then
+                a_key_outlives_a_cancelled_and_an_expired_job_until_its_time
+                a_time_does_not_free_the_key_of_an_unfinished_job
+                a_dropped_job_frees_its_key
+                a_push_may_ask_to_be_refused_where_its_key_is_held
+                a_push_may_replace_a_job_that_has_not_started
+                a_job_that_has_started_is_not_replaced
+                a_job_that_was_only_ever_returned_untouched_may_be_replaced
+                a_lease_on_a_replaced_job_is_lost
+                a_retried_job_takes_its_key_again
+                a_retry_gives_way_to_a_newer_job_with_its_key
+                a_retry_does_not_give_way_to_a_key_whose_time_is_over
+            }
+            turn {
+                a_claim_takes_the_highest_priority_first_then_the_oldest
+                a_claim_says_who_runs_the_job_since_when_and_as_which_attempt
+                a_turn_claims_no_more_than_is_wanted
+                no_job_is_claimed_twice
+                a_worker_is_given_only_jobs_of_the_queues_that_it_serves
+                a_paused_queue_is_left_alone_until_it_is_resumed
+                what_runs_in_a_queue_that_is_paused_may_finish
+                a_scheduled_job_is_not_claimed_before_its_time
+                what_fell_due_is_ready_since_its_time_even_if_nobody_claims_it
+                a_turn_tells_when_the_next_job_of_a_served_queue_falls_due
+                a_turn_tells_when_a_failed_job_is_tried_again
+                a_turn_says_that_it_is_behind_when_more_than_500_jobs_fall_due_at_once
+                a_turn_settles_first_and_may_claim_the_same_job_again
+                a_job_that_is_not_started_in_time_dies
+                a_job_that_is_claimed_in_time_does_not_expire
+                a_job_that_was_only_ever_returned_untouched_expires
+                more_than_500_jobs_that_expire_at_once_are_not_claimed_either
+                a_turn_that_finds_nothing_to_do_changes_nothing
+            }
+            settlement {
+                each_verdict_leads_to_its_state
+                a_job_remembers_how_its_last_attempt_ended
+                only_what_the_job_did_itself_counts_as_an_attempt
+                a_lost_worker_raises_the_crashes_and_an_ending_that_was_seen_resets_them
+                a_job_that_was_returned_untouched_is_as_it_was
+                a_job_that_was_never_started_says_so
+                only_the_first_settlement_of_a_lease_counts
+                a_report_under_an_older_token_changes_nothing
+                a_report_on_a_job_that_does_not_run_changes_nothing
+                settlements_are_answered_in_their_order
+                another_worker_may_settle_for_the_one_that_claimed
+                the_attempts_of_a_job_are_its_history_and_the_one_that_runs
+                a_settlement_brings_the_rest_of_the_output
+            }
+            output {
+                what_an_attempt_prints_can_be_read_while_it_runs
+                output_is_read_from_any_byte_on
+                the_two_streams_are_kept_apart
+                output_may_be_any_bytes
+                each_attempt_and_each_job_has_output_of_its_own
+                a_chunk_may_drop_the_middle_that_was_kept_before_it
+                what_is_dropped_may_begin_within_a_chunk
+                output_under_a_lost_lease_is_ignored
+            }
+            worker {
+                a_worker_is_alive_until_its_store_is_gone
+                the_books_say_what_a_worker_said_of_itself
+                workers_are_numbered_and_no_number_is_given_twice
+                one_store_may_have_several_workers
+                a_worker_that_enrolls_is_never_taken_for_dead
+                a_worker_that_retired_is_off_the_books
+                the_jobs_of_a_worker_that_is_gone_are_lost
+                a_lost_job_is_lost_until_someone_settles_it
+                a_worker_that_is_silent_for_longer_than_its_lease_loses_its_jobs
+                a_renewal_prolongs_the_lease
+                a_worker_learns_how_each_of_its_jobs_stands
+                a_job_that_was_settled_or_claimed_anew_is_no_longer_held
+                a_mark_is_held_as_long_as_anyone_has_it_open
+                a_mark_outlives_the_store_that_made_it
+                housekeeping_loses_nothing
+            }
+            change {
+                a_waiting_job_is_cancelled_at_once
+                the_worker_of_a_running_job_is_asked_to_stop_it
+                a_job_that_was_asked_to_stop_and_runs_again_is_not_asked_again
+                a_job_that_has_ended_is_not_cancelled
+                a_retried_job_is_ready_under_its_number_with_all_its_attempts
+                a_retried_job_does_not_expire
+                a_job_that_waits_for_its_time_may_be_retried_now
+                a_retry_is_refused_where_it_is_not_meant
+                dropping_forgets_all_that_a_dead_job_left
+                only_dead_jobs_are_dropped_and_each_once
+                a_pause_says_whether_it_changed_anything
+                settings_come_back_as_they_were_set
+                a_change_of_settings_sees_what_was_set_before
+                a_queue_may_be_set_up_before_its_first_job
+            }
+            look {
+                every_queue_is_listed_by_name_with_its_counts
+                a_queue_tells_since_when_its_longest_waiting_job_waits
+                a_queue_counts_the_live_workers_that_serve_it
+                a_job_that_does_not_exist_is_nowhere
+                jobs_are_found_by_number
+                many_numbers_may_be_asked_for_at_once
+                jobs_are_found_by_queue
+                jobs_are_found_by_state
+                jobs_are_found_by_all_of_their_labels
+                jobs_are_found_by_the_time_of_their_push
+                every_condition_that_is_given_must_hold
+                pages_follow_one_another_in_both_directions
+                a_page_may_be_without_limit
+                the_dead_are_listed_the_last_to_die_first
+                standings_are_told_of_the_jobs_that_there_are
+                the_version_changes_whenever_someone_else_changed_something
+            }
+            crowd {
+                many_may_push_at_once_and_each_key_makes_one_job
+                many_may_work_at_once_and_each_job_runs_once
+                attempts_are_read_in_one_piece_while_they_end
+                a_queue_is_read_in_one_piece_while_its_jobs_come_and_go
+                counters_keys_and_leases_hold_after_any_sequence_of_verbs
+            }
+        }
+    };
+    ($open:expr; $($topic:ident { $($promise:ident)* })*) => {
+        fn open(folder: &std::path::Path) -> $crate::store::Result<Box<dyn $crate::store::Store>> {
+            Ok(Box::new(($open)(folder)?))
+        }
+        $(mod $topic {
+            $(#[test]
+            fn $promise() {
+                $crate::store::conformance::$topic::$promise(&super::open);
+            })*
+        })*
+    };
+}
+pub(crate) use suite;
