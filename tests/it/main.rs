@@ -1,2 +1,4 @@
-//! The tests of qctl through its binary.
-fn main() {}
+//! The tests of qctl through its binary: one file for each promise to the user.
+
+mod push;
+mod support;
