@@ -105,11 +105,11 @@ fn host() -> String {
 pub fn ui(global: &Global) -> Ui {
     let stdout_is_terminal = io::stdout().is_terminal();
     let look = Look {
-        width: terminal_size_of(io::stdout()).map_or(80, |(Width(width), _)| width.into()),
+        width: terminal_size_of(io::stdout()).map_or(usize::MAX, |(Width(width), _)| width.into()),
         has_color: has_color(global.color, stdout_is_terminal),
         has_unicode: has_unicode(),
         now: clock().now(),
-        zone: TimeZone::system(),
+        zone: TimeZone::system,
     };
     let format = match (global.is_json, stdout_is_terminal) {
         (true, _) => Format::Json,

@@ -67,14 +67,14 @@ struct Reader {
     queue: QueueName,
     cwd: PathBuf,
     now: Timestamp,
-    zone: TimeZone,
+    zone: fn() -> TimeZone,
 }
 
 impl Import {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let text = read(&self.file)?;
         let now = ctx.now();
-        let reader = Reader { queue: self.queue, cwd: cwd(None)?, now, zone: ctx.ui.look.zone.clone() };
+        let reader = Reader { queue: self.queue, cwd: cwd(None)?, now, zone: ctx.ui.look.zone };
         // Every line is read before the first is queued, and again as it is: so nothing is half
         // done, and a million lines are never in memory as jobs.
         let mut queues = BTreeSet::new();
@@ -163,7 +163,7 @@ impl Reader {
         match (delay, at) {
             (None, None) => Ok(Due::Now),
             (Some(delay), None) => Ok(Due::At(self.now.plus(value::duration(delay)?))),
-            (None, Some(at)) => value::instant(at, self.now, &self.zone).map(Due::At),
+            (None, Some(at)) => value::instant(at, self.now, &(self.zone)()).map(Due::At),
             (Some(_), Some(_)) => Err("delay and at exclude each other".to_owned()),
         }
     }

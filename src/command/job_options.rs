@@ -103,8 +103,8 @@ impl JobOptions {
         let now = ctx.now();
         let due = match (&self.at, self.delay) {
             (Some(at), _) => {
-                let zone = &ctx.ui.look.zone;
-                let at = value::instant(at, now, zone).map_err(|error| Failure::usage(format!("--at: {error}")))?;
+                let zone = (ctx.ui.look.zone)();
+                let at = value::instant(at, now, &zone).map_err(|error| Failure::usage(format!("--at: {error}")))?;
                 ctx.ui.say(format_args!("not before {}", words::both(at, &ctx.ui.look)));
                 Due::At(at)
             }

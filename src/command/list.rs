@@ -71,6 +71,6 @@ fn when(ctx: &Ctx, option: &str, text: &str) -> Result<crate::clock::Timestamp, 
     if let Ok(ago) = value::duration(text) {
         return Ok(now.minus(ago));
     }
-    value::instant(text, now, &ctx.ui.look.zone)
+    value::instant(text, now, &(ctx.ui.look.zone)())
         .map_err(|error| Failure::usage(format!("{option}: {error}, or a duration such as 2h")))
 }

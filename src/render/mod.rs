@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 /// How things should look.
 #[derive(Clone, Debug)]
 pub struct Look {
-    /// Columns of the terminal.
+    /// Columns of the terminal; without end where there is none, so that nothing is cut.
     pub width: usize,
     /// Whether to paint.
     pub has_color: bool,
@@ -27,6 +27,7 @@ pub struct Look {
     pub has_unicode: bool,
     /// The present time, for ages.
     pub now: Timestamp,
-    /// The zone that local times are told in.
-    pub zone: TimeZone,
+    /// Gives the zone that local times are told in. Asked only when one is told: finding out reads
+    /// the whole tree of zones, which took half of the system calls of a push.
+    pub zone: fn() -> TimeZone,
 }

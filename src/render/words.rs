@@ -15,17 +15,17 @@ pub fn utc(at: Timestamp) -> String {
 
 /// RFC 3339 in local time, with its offset: the time of plain output.
 pub fn local(at: Timestamp, look: &Look) -> String {
-    zoned(at, &look.zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    zoned(at, &(look.zone)()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 /// The time of day, local.
 pub fn clock(at: Timestamp, look: &Look) -> String {
-    zoned(at, &look.zone).strftime("%H:%M:%S").to_string()
+    zoned(at, &(look.zone)()).strftime("%H:%M:%S").to_string()
 }
 
 /// An instant for people: in local time and in UTC.
 pub fn both(at: Timestamp, look: &Look) -> String {
-    let here = zoned(at, &look.zone).strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
+    let here = zoned(at, &(look.zone)()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string();
     format!("{here} ({})", zoned(at, &TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
 }
 
