@@ -131,13 +131,13 @@ impl Reader {
         }
         if line[0] == b'{' {
             let record: Record = serde_json::from_slice(line).map_err(|error| plain_words(&error))?;
-            self.from_record(record)
+            self.draft_of(record)
         } else {
             Ok(Draft::new(self.queue.clone(), Some(Command::Shell(line.to_vec())), self.cwd.clone()))
         }
     }
 
-    fn from_record(&self, record: Record) -> Result<Draft, String> {
+    fn draft_of(&self, record: Record) -> Result<Draft, String> {
         let queue = record.queue.as_deref().map(value::queue).transpose()?;
         let cwd = record.cwd.as_deref().map(|given| cwd(Some(given)).map_err(|failure| failure.message)).transpose()?;
         let command = command(record.command, record.shell)?;

@@ -20,7 +20,7 @@ pub(super) fn argv(command: Option<&Command>, handler: Option<&Vec<Vec<u8>>>) ->
         (None, Some(Command::Shell(line))) => Some(vec![SHELL.into(), b"-c".to_vec(), line.clone()]),
         (None, Some(Command::Program(words))) => Some(words.clone()),
         (Some(handler), None) => Some(handler.clone()),
-        (Some(handler), Some(Command::Shell(line))) => Some([handler.as_slice(), &[line.clone()]].concat()),
+        (Some(handler), Some(Command::Shell(line))) => Some([handler.as_slice(), std::slice::from_ref(line)].concat()),
         (Some(handler), Some(Command::Program(words))) => Some([handler.as_slice(), words].concat()),
     }
 }
