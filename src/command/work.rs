@@ -209,6 +209,9 @@ impl<'a> Reporter<'a> {
         let look = Look { now: self.clock.now(), ..self.ui.look.clone() };
         match self.log {
             Log::Human => {
+                if let Event::Up { worker } = event {
+                    self.ui.hint(format_args!("worker {worker} on {}; Ctrl-C finishes what runs and stops", self.db));
+                }
                 if let Some(line) = event::line(event, &look) {
                     self.ui.say(line);
                 }
