@@ -64,7 +64,7 @@ pub(crate) struct Work {
     #[arg(long, value_name = "D|none", default_value = "30s", value_parser = value::duration_or_none)]
     grace: Limit,
     /// At most one such worker on this queue file; another exits 0 at once
-    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "default", value_parser = value::queue)]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "default", value_parser = value::queue)]
     lock: Option<QueueName>,
     /// --drain --lock --quiet, and a block on stdout for each job that died
     #[arg(long)]
