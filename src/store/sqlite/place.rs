@@ -85,17 +85,24 @@ fn resolve(path: &Path, access: Access) -> Result<PathBuf> {
         _ => Path::new("."),
     };
     if access == Access::Create {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|source| Error::Refused { path: folder.to_owned(), source })?;
+        create_folder(folder)?;
     }
     match folder.canonicalize() {
         Ok(folder) => Ok(folder.join(name)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing { path: path.to_owned() }),
         Err(source) => Err(Error::Refused { path: folder.to_owned(), source }),
     }
+}
+
+/// Makes the folder, and those above it that are missing, so that they survive a power cut.
+fn create_folder(folder: &Path) -> Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|source| Error::Refused { path: folder.to_owned(), source })?;
+    missing.into_iter().filter(|made| !made.as_os_str().is_empty()).try_for_each(sync_folder)
 }
 
 /// Makes the empty file, before any connection exists in this process: closing it later would
@@ -119,7 +126,10 @@ fn create(path: &Path) -> Result<()> {
 ///
 /// [`Error::Refused`].
 pub(super) fn sync_folder(path: &Path) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        folder => folder.unwrap_or(Path::new("/")),
+    };
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(|source| Error::Refused { path: folder.to_owned(), source })
