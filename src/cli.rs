@@ -19,7 +19,7 @@ use crate::exit::Failure;
 /// Push commands into a queue; workers run them, retry what fails, and keep what never succeeds for
 /// you to look at. No daemon, no broker: one file, any number of processes.
 #[derive(clap::Parser, Debug)]
-#[command(name = "qctl", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "qctl", version, max_term_width = 100)]
 #[command(after_help = "\
 Example:
   qctl push 'echo hello'     put a job into the queue
