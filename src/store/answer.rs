@@ -1,0 +1,195 @@
+//! What the verbs of a store are told and what they answer: words of the domain, never row counts.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::job::{
+    Chunk, Claimed, Context, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind, WorkerId,
+};
+
+/// What became of one pushed job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// Its number, or that of the job that holds its key.
+    pub id: JobId,
+    /// Its queue.
+    pub queue: QueueName,
+    /// Which of the two.
+    pub outcome: PushOutcome,
+    /// Where that job stands.
+    pub state: StateKind,
+}
+
+/// Whether a push made a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushOutcome {
+    /// A new one.
+    Created,
+    /// None: its key is held.
+    Existing {
+        /// The holder runs something else, or has another payload.
+        differs: bool,
+    },
+    /// None, but the holder of its key had not started and now is what was pushed.
+    Replaced,
+}
+
+/// A worker that registers.
+#[derive(Clone, Debug)]
+pub struct NewWorker {
+    /// The name of its machine.
+    pub host: String,
+    /// Its process.
+    pub pid: u32,
+    /// Which queues it serves, as it was told; empty: every one.
+    pub queues: Vec<QueuePattern>,
+    /// How many jobs it runs at the same time.
+    pub n_slots: usize,
+    /// How long it may be silent.
+    pub lease: Duration,
+}
+
+/// A registered worker.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// Its number.
+    pub id: WorkerId,
+    /// What it said of itself.
+    pub about: NewWorker,
+    /// Since when it works.
+    pub since: Timestamp,
+    /// When it was last heard of.
+    pub heartbeat_at: Timestamp,
+    /// Whether its process lives.
+    pub is_alive: bool,
+}
+
+/// Which queues a worker serves.
+#[derive(Clone, Debug, Default)]
+pub struct Serving {
+    /// Those that match one of these; none given: every queue.
+    pub patterns: Vec<QueuePattern>,
+    /// But not these.
+    pub except: Vec<QueueName>,
+}
+
+impl Serving {
+    /// Whether jobs of this queue are taken.
+    pub fn includes(&self, queue: &QueueName) -> bool {
+        let is_asked_for = self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.matches(queue));
+        is_asked_for && !self.except.contains(queue)
+    }
+}
+
+/// What a worker brings to a turn, and what it wants.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// Who.
+    pub worker: WorkerId,
+    /// What ended.
+    pub settlements: &'a [Settlement],
+    /// What was printed by attempts that still run.
+    pub output: &'a [(Lease, Vec<Chunk>)],
+    /// Which queues it serves.
+    pub serving: &'a Serving,
+    /// How many jobs it can start.
+    pub n_wanted: usize,
+}
+
+/// What a turn brought.
+#[derive(Debug, Default)]
+pub struct Turned {
+    /// What became of each settlement, in their order.
+    pub settled: Vec<Settled>,
+    /// Jobs to run, in the order in which they should start.
+    pub claimed: Vec<Claimed>,
+    /// Jobs that died because they were not started in time.
+    pub expired: Vec<Job>,
+    /// When the next waiting job of a served queue falls due.
+    pub next_due: Option<Timestamp>,
+    /// More fell due than one turn makes ready: take another at once.
+    pub is_behind: bool,
+}
+
+/// Whether a report still counted.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It did.
+    Recorded,
+    /// The lease was lost: the job belongs to someone else, or to no one.
+    LeaseLost,
+}
+
+/// How a job that a worker thinks it holds really stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It holds it.
+    Held,
+    /// It holds it and should stop it.
+    CancelRequested,
+    /// It does not hold it.
+    Lost,
+}
+
+/// A running job whose worker is gone.
+#[derive(Clone, Debug)]
+pub struct Orphan {
+    /// The lease that its worker had.
+    pub lease: Lease,
+    /// The job.
+    pub job: Job,
+    /// How it runs.
+    pub context: Context,
+    /// Its process, where the worker is not dead but hangs: its lease ran out. It may hold the mark
+    /// itself, having been stopped between making it and starting the attempt.
+    pub hung_pid: Option<u32>,
+}
+
+/// A held mark, as the kernel tells it in `/proc/PID/fdinfo`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The inode of the marked file.
+    pub inode: u64,
+    /// The byte that is locked.
+    pub byte: i64,
+}
+
+/// What became of a cancellation.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It was waiting and is gone.
+    AtOnce,
+    /// It runs; its worker has been asked.
+    Asked,
+    /// It had ended before, like this.
+    AlreadyFinal(StateKind),
+    /// There is no such job.
+    Unknown,
+}
+
+/// What became of a retry.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// It is ready.
+    Ready,
+    /// It stands in a state that this is not for.
+    WrongState(StateKind),
+    /// A newer job holds its key.
+    KeyTaken(JobId),
+    /// There is no such job.
+    Unknown,
+}
+
+/// How thorough the housekeeping is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tidy {
+    /// A process that leaves again, while no worker lives.
+    Passing,
+    /// A worker, between jobs.
+    Working,
+    /// A worker that leaves.
+    Leaving,
+}

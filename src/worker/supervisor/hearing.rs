@@ -1,0 +1,147 @@
+//! What the supervisor hears: signals, rings of the bell, and news of the other threads.
+
+use std::os::fd::AsFd as _;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{Ended, Mode, Supervisor};
+use crate::clock::{Moment, Uptime};
+use crate::job::{Event, Lease, StopReason, Verdict};
+use crate::process;
+use crate::store::{Settled, Standing, Turned};
+use crate::worker::news::News;
+use crate::worker::rescue::Rescued;
+use crate::worker::slot::Why;
+use crate::worker::writer::RETRY;
+
+impl Supervisor<'_> {
+    pub(super) fn hear_signals(&mut self, uptime: Uptime) {
+        self.may_have_ended = self.children.take() > 0;
+        if self.may_have_ended && std::process::id() == 1 {
+            let slots = &self.slots;
+            process::adopted(|pid| slots.contains_key(&pid));
+        }
+        for _ in 0..self.shutdown.take() {
+            self.n_signals += 1;
+            let reason = match self.n_signals {
+                1 => StopReason::Signal,
+                2 => StopReason::SignalTwice,
+                _ => StopReason::SignalThrice,
+            };
+            (self.report)(&Event::Stopping { reason, n_running: self.slots.len() });
+            match reason {
+                StopReason::Signal => self.finish(self.plan.grace.map(|grace| uptime.plus(grace))),
+                StopReason::SignalTwice => self.stop_all(Why::Released, Mode::Stopping, uptime),
+                StopReason::SignalThrice => self.stop_all(Why::Released, Mode::Killing, uptime),
+            }
+        }
+    }
+
+    /// Takes no more jobs. What runs is stopped at `stop_at`, if that is given.
+    pub(super) fn finish(&mut self, stop_at: Option<Uptime>) {
+        if matches!(self.mode, Mode::Working | Mode::Finishing { stop_at: None }) {
+            self.mode = Mode::Finishing { stop_at };
+        }
+    }
+
+    pub(super) fn stop_all(&mut self, why: Why, mode: Mode, uptime: Uptime) {
+        self.mode = mode;
+        self.writer.give_up();
+        for slot in self.slots.values_mut() {
+            slot.stop(why, mode == Mode::Killing, uptime);
+        }
+    }
+
+    pub(super) fn hear_news(&mut self, at: Moment) {
+        if let Some(bell) = &mut self.bell {
+            let mut fds = [PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut fds, PollTimeout::ZERO).is_ok_and(|n| n > 0) {
+                bell.hush();
+                self.may_find_work = true;
+                if !self.slots.is_empty() {
+                    self.keeper.knock();
+                }
+            }
+        }
+        for news in self.inbox.take() {
+            match news {
+                News::Turned(turned) => self.take_up(turned, at),
+                News::Durable => self.tell_of_ended(),
+                News::Changed => self.may_find_work = true,
+                News::Standings(standings) => self.heed(&standings, at.uptime),
+                News::Rescued(rescued) => self.tell_of_rescued(&rescued),
+                News::Trouble(message) => (self.report)(&Event::Trouble { message: &message, retry_in: RETRY }),
+                News::Fatal(error) => {
+                    self.fatal.get_or_insert(error.into());
+                    self.stop_all(Why::Released, Mode::Stopping, at.uptime);
+                }
+            }
+        }
+    }
+
+    fn take_up(&mut self, turned: Turned, at: Moment) {
+        let sent = self.asked.take().unwrap_or_default();
+        let is_empty = sent.is_empty();
+        let mut recorded = Vec::new();
+        for (ended, settled) in sent.into_iter().zip(turned.settled) {
+            match (ended, settled) {
+                (Some(ended), Settled::Recorded) => recorded.push(ended),
+                (Some(ended), Settled::LeaseLost) => (self.report)(&Event::LeaseLost { job: &ended.job }),
+                (None, Settled::Recorded | Settled::LeaseLost) => {}
+            }
+        }
+        if !is_empty {
+            self.unconfirmed.push_back(recorded);
+        }
+        for job in &turned.expired {
+            self.summary.n_dead += 1;
+            (self.report)(&Event::Expired { job });
+        }
+        self.next_due = turned.next_due;
+        self.may_find_work |= turned.is_behind || !turned.claimed.is_empty();
+        for claimed in turned.claimed {
+            self.start(claimed, at);
+        }
+    }
+
+    /// Says what was settled, now that it is durable.
+    fn tell_of_ended(&mut self) {
+        let Some(ended) = self.unconfirmed.pop_front() else { return };
+        for Ended { job, report, verdict, last_words } in ended {
+            self.tally(verdict);
+            (self.report)(&Event::Ended { job: &job, report: &report, verdict, last_words: &last_words });
+        }
+    }
+
+    fn tell_of_rescued(&mut self, rescued: &[Rescued]) {
+        self.may_find_work = true;
+        for Rescued { job, report, verdict } in rescued {
+            if matches!(verdict, Verdict::Die { .. }) {
+                self.summary.n_dead += 1;
+            }
+            (self.report)(&Event::Ended { job, report, verdict: *verdict, last_words: &[] });
+        }
+    }
+
+    fn tally(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Succeed => self.summary.n_succeeded += 1,
+            Verdict::Retry { .. } => self.summary.n_retrying += 1,
+            Verdict::HandBack => self.summary.n_handed_back += 1,
+            Verdict::Die { .. } => self.summary.n_dead += 1,
+            Verdict::Cancel => self.summary.n_cancelled += 1,
+        }
+    }
+
+    /// Stops jobs that are no longer this worker's, or should not go on.
+    fn heed(&mut self, standings: &[(Lease, Standing)], uptime: Uptime) {
+        for (lease, standing) in standings {
+            let Some(slot) = self.slots.values_mut().find(|slot| slot.claimed.lease == *lease) else { continue };
+            match standing {
+                Standing::Held => {}
+                Standing::CancelRequested => slot.stop(Why::Cancelled, false, uptime),
+                Standing::Lost => slot.stop(Why::LeaseLost, false, uptime),
+            }
+        }
+    }
+}

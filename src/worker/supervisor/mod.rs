@@ -1,0 +1,208 @@
+//! The loop that everything goes through: news, signals, children, claims, and then waiting.
+
+mod attempts;
+mod hearing;
+mod waiting;
+
+use std::collections::{HashMap, VecDeque};
+
+use super::keeper::Keeper;
+use super::news::{self, Inbox};
+use super::slot::{Slot, Why};
+use super::writer::{Ask, Writer};
+use super::{Error, Plan, Summary, Surroundings};
+use crate::clock::{Moment, Timestamp, Uptime};
+use crate::job::{Chunk, Event, Job, Lease, Report, Settlement, Verdict, WorkerId};
+use crate::signal::SignalPipe;
+use crate::store::{NewWorker, Serving, Store};
+use crate::wake::{self, Bell};
+
+/// What it does about new jobs and running ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Takes jobs.
+    Working,
+    /// Takes none and lets run what runs, until the grace ends, if it does.
+    Finishing { stop_at: Option<Uptime> },
+    /// Has asked what runs to end.
+    Stopping,
+    /// Has killed what ran.
+    Killing,
+}
+
+/// A settlement that was sent, and what to say of it once it is durable.
+struct Ended {
+    job: Job,
+    report: Report,
+    verdict: Verdict,
+    last_words: Vec<u8>,
+}
+
+/// The worker's main thread.
+pub(super) struct Supervisor<'a> {
+    plan: &'a Plan,
+    around: &'a Surroundings,
+    report: &'a mut dyn FnMut(&Event<'_>),
+    worker: WorkerId,
+    /// Marks attempts; never reads or writes the queue.
+    marker: Box<dyn Store>,
+    keeper: Keeper,
+    writer: Writer,
+    inbox: Inbox,
+    bell: Option<Bell>,
+    children: SignalPipe,
+    shutdown: SignalPipe,
+    /// Whether a child may have ended since the last look.
+    may_have_ended: bool,
+    slots: HashMap<i32, Slot>,
+    serving: Serving,
+    mode: Mode,
+    n_signals: usize,
+    summary: Summary,
+    started: Uptime,
+    last_work: Uptime,
+    /// What ended and is not settled yet, with what to say of it.
+    ended: Vec<(Settlement, Option<Ended>)>,
+    /// What the writer has in hand.
+    asked: Option<Vec<Option<Ended>>>,
+    /// What was settled and is not durable yet.
+    unconfirmed: VecDeque<Vec<Ended>>,
+    /// Whether there may be work that has not been asked for.
+    may_find_work: bool,
+    next_due: Option<Timestamp>,
+    /// Nothing is started before this time: the machine has no room.
+    no_room_until: Option<Uptime>,
+    fatal: Option<Error>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Supervisor<'a> {
+    pub(super) fn set_up(
+        plan: &'a Plan,
+        around: &'a Surroundings,
+        report: &'a mut dyn FnMut(&Event<'_>),
+    ) -> Result<Self, Error> {
+        let (children, shutdown) = (SignalPipe::of_children()?, SignalPipe::of_shutdown()?);
+        let (teller, inbox) = news::line()?;
+        let mut store = (around.open)()?;
+        let about = NewWorker {
+            host: around.host.clone(),
+            pid: std::process::id(),
+            queues: plan.queues.clone(),
+            n_slots: plan.n_slots,
+            lease: plan.lease,
+        };
+        let worker = store.enroll(&about, around.clock.moment())?;
+        // Without a bell it finds out a little later.
+        let bell = Bell::hang(&around.bells, &format!("{}-{}", wake::WORKER, worker.get())).ok();
+        let uptime = around.clock.uptime();
+        Ok(Self {
+            plan,
+            around,
+            report,
+            worker,
+            marker: (around.open)()?,
+            writer: Writer::start(store, worker, around, teller.clone())?,
+            keeper: Keeper::start(worker, plan.lease, around, teller)?,
+            inbox,
+            bell,
+            children,
+            shutdown,
+            may_have_ended: false,
+            slots: HashMap::new(),
+            serving: Serving { patterns: plan.queues.clone(), except: Vec::new() },
+            mode: Mode::Working,
+            n_signals: 0,
+            summary: Summary::default(),
+            started: uptime,
+            last_work: uptime,
+            ended: Vec::new(),
+            asked: None,
+            unconfirmed: VecDeque::new(),
+            may_find_work: true,
+            next_due: None,
+            no_room_until: None,
+            fatal: None,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Works until there is nothing more to do.
+    pub(super) fn run(mut self) -> Result<Summary, Error> {
+        (self.report)(&Event::Up { worker: self.worker });
+        loop {
+            let at = self.around.clock.moment();
+            self.hear_signals(at.uptime);
+            self.hear_news(at);
+            self.tend_slots(at);
+            self.check_rules(at);
+            self.ask(at);
+            if self.is_done() {
+                return self.fatal.map_or(Ok(self.summary), Err);
+            }
+            self.wait(at);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        let is_idle = self.slots.is_empty();
+        let is_settled = self.ended.is_empty() && self.asked.is_none() && self.unconfirmed.is_empty();
+        self.mode != Mode::Working && is_idle && (is_settled || self.fatal.is_some())
+    }
+
+    fn check_rules(&mut self, at: Moment) {
+        match self.mode {
+            Mode::Working if self.has_had_enough(at) => self.finish(None),
+            Mode::Finishing { stop_at: Some(stop_at) } if stop_at <= at.uptime => {
+                self.stop_all(Why::Released, Mode::Stopping, at.uptime);
+            }
+            Mode::Working | Mode::Finishing { .. } | Mode::Stopping | Mode::Killing => {}
+        }
+    }
+
+    fn has_had_enough(&self, at: Moment) -> bool {
+        let rules = &self.plan.stop;
+        let is_idle = self.slots.is_empty() && self.ended.is_empty() && self.asked.is_none();
+        let has_found_nothing = is_idle && !self.may_find_work && !self.keeper.is_rescuing();
+        rules.max_jobs.is_some_and(|max| self.summary.n_started >= max)
+            || rules.max_time.is_some_and(|max| at.uptime.since(self.started) >= max)
+            || rules.idle_exit.is_some_and(|max| is_idle && at.uptime.since(self.last_work) >= max)
+            || rules.drain.is_some_and(|wait| has_found_nothing && !self.falls_due_before(at.now.plus(wait)))
+    }
+
+    fn falls_due_before(&self, instant: Timestamp) -> bool {
+        self.next_due.is_some_and(|due| due <= instant)
+    }
+
+    fn ask(&mut self, at: Moment) {
+        if self.asked.is_some() || self.fatal.is_some() {
+            return;
+        }
+        let n_wanted = self.n_wanted(at);
+        let is_due = self.may_find_work || self.falls_due_before(at.now);
+        let output = self.news(at.uptime);
+        if self.ended.is_empty() && output.is_empty() && (n_wanted == 0 || !is_due) {
+            return;
+        }
+        if n_wanted > 0 {
+            self.may_find_work = false;
+        }
+        let (settlements, ended) = self.ended.drain(..).unzip();
+        self.asked = Some(ended);
+        self.writer.ask(Ask { settlements, output, serving: self.serving.clone(), n_wanted });
+    }
+
+    fn n_wanted(&self, at: Moment) -> usize {
+        if self.mode != Mode::Working || self.no_room_until.is_some_and(|until| until > at.uptime) {
+            return 0;
+        }
+        let n_free = self.plan.n_slots.saturating_sub(self.slots.len());
+        let n_left = self.plan.stop.max_jobs.map_or(usize::MAX, |max| max.saturating_sub(self.summary.n_started));
+        n_free.min(n_left)
+    }
+
+    fn news(&mut self, uptime: Uptime) -> Vec<(Lease, Vec<Chunk>)> {
+        let news = self.slots.values_mut().map(|slot| (slot.claimed.lease, slot.news(uptime)));
+        news.filter(|(_, chunks)| !chunks.is_empty()).collect()
+    }
+}
