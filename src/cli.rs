@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::command::{
@@ -98,7 +98,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(error) => {
             let is_json = args.iter().any(|arg| arg == "--json");
-            (Global { is_json, ..Global::default() }, Err(bad_usage(&error)))
+            (Global { is_json, ..Global::default() }, Err(bad_usage(&error, &args)))
         }
     };
     match answer {
@@ -145,9 +145,10 @@ impl GlobalOptions {
 }
 
 /// What clap found wrong, in one line, with what it suggests as the hint.
-fn bad_usage(error: &clap::Error) -> Failure {
+fn bad_usage(error: &clap::Error, args: &[OsString]) -> Failure {
+    let help = format!("see {} --help", verb_in(args));
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Failure::usage("no verb is given").hint("qctl --help");
+        return Failure::usage("no verb is given").hint(help);
     }
     let text = error.render().to_string();
     let mut lines =
@@ -158,18 +159,20 @@ fn bad_usage(error: &clap::Error) -> Failure {
         lines.filter(|line| !line.is_empty()).partition(|line| line.starts_with("tip: "));
     let message = std::iter::once(first.as_str()).chain(rest).collect::<Vec<_>>().join(" ");
     let tip = tips.first().map(|tip| tip.trim_start_matches("tip: ").to_owned());
-    let verb = match error.get(ContextKind::Usage) {
-        Some(ContextValue::StyledStr(usage)) => verb_of(&usage.to_string()),
-        _ => String::new(),
-    };
-    Failure::usage(message).hint(tip.unwrap_or_else(|| format!("see qctl {verb}--help")))
+    Failure::usage(message).hint(tip.unwrap_or(help))
 }
 
-/// The verb, with its verb, in a line such as `Usage: qctl dlq list [OPTIONS]`.
-fn verb_of(usage: &str) -> String {
-    let words = usage.split_whitespace().skip_while(|word| *word != "qctl").skip(1);
-    let verbs = words.take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
-    verbs.fold(String::new(), |verbs, verb| verbs + verb + " ")
+/// The verb that is meant, with its verb, such as `qctl dlq list`.
+fn verb_in(args: &[OsString]) -> String {
+    let mut name = "qctl".to_owned();
+    let mut verb = tree();
+    for arg in args.iter().skip(1) {
+        if let Some(found) = verb.find_subcommand(arg) {
+            name = format!("{name} {}", found.get_name());
+            verb = found.clone();
+        }
+    }
+    name
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ impl From<store::Error> for Failure {
             E::NotAQueue { .. } => Self::new(Kind::BadFile, message).hint("name a queue file with --db or QCTL_DB"),
             E::TooNew { .. } => Self::new(Kind::BadFile, message).hint("install a newer qctl"),
             E::UnsafePlace { .. } => Self::new(Kind::BadFile, message)
-                .hint("keep the queue on a local disk, and use it as the user who owns it"),
+                .hint("a queue is a plain file of your own on a local disk; name one with --db or QCTL_DB"),
             E::Refused { .. } => Self::new(Kind::BadFile, message)
                 .hint("the queue file and its folder must be writable for you; name another with --db or QCTL_DB"),
             E::Busy { .. } => Self::new(Kind::TryAgain, message).hint("try again; `qctl where` shows who works on it"),

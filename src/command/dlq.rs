@@ -46,7 +46,7 @@ struct List {
     #[arg(short = 'Q', long, value_name = "NAME", value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]
     queue: Vec<QueueName>,
     /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = value::limit)]
     limit: usize,
 }
 

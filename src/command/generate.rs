@@ -15,6 +15,31 @@ pub(crate) struct Generate {
     dir: PathBuf,
 }
 
+/// The date that the pages bear. Today's would make them differ from day to day.
+const DATE: &str = "2026-11-24";
+
+/// What qctl reads from its environment.
+const ENVIRONMENT: [(&str, &str); 7] = [
+    ("QCTL_DB", "The queue file, where --db names none."),
+    ("XDG_DATA_HOME", "Where user data lives; $HOME/.local/share if it is not set."),
+    ("NO_COLOR", "Never paint, whatever its value."),
+    ("CLICOLOR_FORCE, FORCE_COLOR", "Paint also where the output is no terminal, unless the value is 0."),
+    ("LC_ALL, LC_CTYPE, LANG", "Where they do not say UTF-8, only ASCII is drawn."),
+    ("TZ", "The zone in which local times are read and told."),
+    ("COMPLETE", "The shell to answer a request for completion in; set by what `qctl completions` prints."),
+];
+
+/// What lies where.
+const FILES: [(&str, &str); 4] = [
+    ("$XDG_DATA_HOME/qctl/queue.db", "The queue, where neither --db nor QCTL_DB names one."),
+    (
+        "queue.db-wal, queue.db-shm",
+        "The write-ahead log of the queue and its index. They belong to it: copy none alone.",
+    ),
+    ("queue.db-lock", "Locks by which workers are known to live."),
+    ("queue.db-wake", "A folder of pipes by which processes wake each other."),
+];
+
 impl Generate {
     pub(crate) fn run(self, _ctx: &mut Ctx, tree: clap::Command) -> Answer {
         let unwritable = |error: std::io::Error| Failure::usage(format!("{}: {error}", self.dir.display()));
@@ -35,33 +60,127 @@ fn write_scripts(dir: &Path) -> std::io::Result<()> {
 fn write_pages(dir: &Path, mut tree: clap::Command) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
     tree.build();
-    write_page(dir, &tree, "qctl")
+    write_page(dir, &tree, "qctl", None)
 }
 
 /// One page for each verb, and for each verb of a verb.
-fn write_page(dir: &Path, command: &clap::Command, name: &str) -> std::io::Result<()> {
-    let page = clap_mangen::Man::new(command.clone().name(name.to_owned()).display_name(name.to_owned()))
-        .date("")
-        .source("qctl")
-        .manual("qctl");
-    let mut text = Vec::new();
-    page.render(&mut text)?;
-    text.extend(statuses());
-    std::fs::write(dir.join(format!("{name}.1")), text)?;
-    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help") {
-        write_page(dir, verb, &format!("{name}-{}", verb.get_name()))?;
+fn write_page(dir: &Path, command: &clap::Command, name: &str, parent: Option<&str>) -> std::io::Result<()> {
+    let verbs: Vec<&clap::Command> =
+        command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help").collect();
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let mut page = Page::default();
+    page.line(format!(".TH {} 1 {DATE} \"qctl {}\" \"qctl manual\"", name.to_uppercase(), env!("CARGO_PKG_VERSION")));
+    page.section("NAME");
+    page.line(format!("{} \\- {}", roff(name), roff(&about)));
+    page.section("SYNOPSIS");
+    page.text(command.clone().render_usage().to_string().trim_start_matches("Usage: "));
+    page.section("DESCRIPTION");
+    page.prose(&command.get_long_about().map_or(about, ToString::to_string));
+    page.options(command)?;
+    let pages: Vec<(String, String)> = verbs
+        .iter()
+        .map(|verb| {
+            let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+            (format!("{name}-{}(1)", verb.get_name()), about)
+        })
+        .collect();
+    page.list("COMMANDS", &pages);
+    page.after_help(&command.get_after_help().map(ToString::to_string).unwrap_or_default());
+    let statuses = STATUSES.iter().map(|(status, meaning)| (status.to_string(), (*meaning).to_owned()));
+    let of_run = "run: the command could not be executed, was not found, died of signal n";
+    let statuses: Vec<_> = statuses.chain([("126, 127, 128+n".to_owned(), of_run.to_owned())]).collect();
+    page.list("EXIT STATUS", &statuses);
+    page.list("ENVIRONMENT", &ENVIRONMENT);
+    page.list("FILES", &FILES);
+    if let Some(parent) = parent {
+        page.section("SEE ALSO");
+        page.text(&format!("{parent}(1)"));
+    }
+    std::fs::write(dir.join(format!("{name}.1")), page.0)?;
+    for verb in verbs {
+        write_page(dir, verb, &format!("{name}-{}", verb.get_name()), Some(name))?;
     }
     Ok(())
 }
 
-/// The exit statuses as a section.
-fn statuses() -> Vec<u8> {
-    let mut text = ".SH \"EXIT STATUS\"\n".to_owned();
-    for (status, meaning) in STATUSES {
-        text.push_str(&format!(".TP\n\\fB{status}\\fR\n{}\n", meaning.replace('-', "\\-")));
+/// A page in the language of man(7).
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, line: impl AsRef<str>) {
+        self.0.push_str(line.as_ref());
+        self.0.push('\n');
     }
-    text.push_str(
-        ".TP\n\\fB126, 127, 128+n\\fR\nrun: the command could not be executed, was not found, died of signal n\n",
-    );
-    text.into_bytes()
+
+    fn section(&mut self, title: &str) {
+        self.line(format!(".SH \"{title}\""));
+    }
+
+    fn text(&mut self, text: &str) {
+        self.line(roff(text));
+    }
+
+    /// Paragraphs, parted by blank lines.
+    fn prose(&mut self, text: &str) {
+        for line in text.lines() {
+            if line.is_empty() { self.line(".PP") } else { self.text(line) }
+        }
+    }
+
+    /// Terms with what they mean; no section where there are none.
+    fn list<T: AsRef<str>>(&mut self, title: &str, terms: &[(T, T)]) {
+        if terms.is_empty() {
+            return;
+        }
+        self.section(title);
+        for (term, meaning) in terms {
+            self.line(format!(".TP\n\\fB{}\\fR", roff(term.as_ref())));
+            self.text(meaning.as_ref());
+        }
+    }
+
+    fn options(&mut self, command: &clap::Command) -> std::io::Result<()> {
+        let mut text = Vec::new();
+        clap_mangen::Man::new(command.clone()).render_options_section(&mut text)?;
+        let text = String::from_utf8_lossy(&text);
+        // Its preamble defines the apostrophe, and it breaks the line twice before possible values.
+        let text = text.split_once(".SH ").map_or("", |(_, options)| options);
+        self.0.push_str(".SH ");
+        self.0.push_str(&text.replace("\n.br\n\n.br\n", "\n.br\n").replace("\\*(Aq", "\\(aq"));
+        Ok(())
+    }
+
+    /// What follows the options in the help: text, examples, and indented lines as they are.
+    fn after_help(&mut self, text: &str) {
+        let mut is_verbatim = false;
+        let mut has_section = false;
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            let is_example = line.starts_with("  ");
+            if is_example != is_verbatim {
+                self.line(if is_example { ".PP\n.RS 2\n.nf" } else { ".fi\n.RE" });
+                is_verbatim = is_example;
+            }
+            if line == "Example:" || line == "Examples:" {
+                self.section("EXAMPLES");
+                has_section = true;
+                continue;
+            }
+            if !has_section {
+                self.section("NOTES");
+                has_section = true;
+            }
+            self.text(line.strip_prefix("  ").unwrap_or(line));
+        }
+        if is_verbatim {
+            self.line(".fi\n.RE");
+        }
+    }
+}
+
+/// Text with what roff would take for its own made plain.
+fn roff(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq").replace('`', "\\(ga");
+    let text = text.replace('…', "...");
+    if text.starts_with('.') { format!("\\&{text}") } else { text }
 }

@@ -104,9 +104,7 @@ impl JobOptions {
         let due = match (&self.at, self.delay) {
             (Some(at), _) => {
                 let zone = (ctx.ui.look.zone)();
-                let at = value::instant(at, now, &zone).map_err(|error| Failure::usage(format!("--at: {error}")))?;
-                ctx.ui.say(format_args!("not before {}", words::both(at, &ctx.ui.look)));
-                Due::At(at)
+                Due::At(value::instant(at, now, &zone).map_err(|error| Failure::usage(format!("--at: {error}")))?)
             }
             (None, Some(delay)) => Due::At(now.plus(delay)),
             (None, None) => Due::Now,
@@ -129,7 +127,7 @@ impl JobOptions {
         };
         draft.due = due;
         draft.expires = self.expires;
-        draft.env = self.env.iter().map(|variable| named_variable(variable)).collect::<Result<_, _>>()?;
+        draft.env = self.env.iter().map(named_variable).collect::<Result<_, _>>()?;
         draft.labels = self.labels.into_iter().collect();
         draft.own.priority = self.priority;
         draft.own.max_attempts = self.max_attempts;
@@ -138,6 +136,10 @@ impl JobOptions {
         draft.own.dead_on = self.dead_on.map(|Codes(codes)| codes);
         draft.own.timeout = self.timeout.map(|Limit(timeout)| timeout);
         draft.own.kill_after = self.kill_after;
+        // What was understood is said once nothing more can be wrong with it.
+        if let (Some(_), Due::At(at)) = (&self.at, draft.due) {
+            ctx.ui.say(format_args!("not before {}", words::both(at, &ctx.ui.look)));
+        }
         Ok(draft)
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "T")]
     until: Option<String>,
     /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = value::limit)]
     limit: usize,
     /// The oldest first
     #[arg(long)]

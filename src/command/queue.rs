@@ -81,7 +81,8 @@ impl Show {
                     settings.map(|(name, value, _)| (name.replace('-', "_"), serde_json::Value::from(value))).collect();
                 ctx.ui.print(&json::document("queue", value))?;
             }
-            Format::Table | Format::Plain => ctx.ui.print(&plain::pairs(detail::queue(queue, look)))?,
+            Format::Plain => ctx.ui.print(&plain::pairs(detail::queue(queue, look)))?,
+            Format::Table => ctx.ui.print(&table::pairs(&detail::queue(queue, look)))?,
         }
         Ok(Exit::Done)
     }

@@ -86,10 +86,11 @@ impl Watch {
     fn look(&mut self, ctx: &mut Ctx) -> Result<Option<Job>, Failure> {
         self.waiter.hush();
         let store = ctx.store()?;
-        let attempts = store.attempts(self.id)?;
+        // Looked at before its attempts, so that the output of the last is not missed.
         let Some(job) = store.job(self.id)? else {
             return Err(Failure::not_found(format!("job {} was deleted while it was waited for", self.id)));
         };
+        let attempts = store.attempts(self.id)?;
         // Every attempt from the one that is followed on, so that none is passed over.
         for attempt in attempts {
             let is_next = self.following.as_ref().is_none_or(|following| following.token < attempt.token);

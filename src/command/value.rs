@@ -141,6 +141,11 @@ pub(crate) fn id(text: &str) -> Result<JobId, String> {
     text.parse().ok().and_then(JobId::new).ok_or_else(|| format!("{text:?} is no job number; write 42"))
 }
 
+/// At most so many.
+pub(crate) fn limit(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "write a number such as 50".to_owned())
+}
+
 /// A queue's name.
 pub(crate) fn queue(text: &str) -> Result<QueueName, String> {
     QueueName::new(text).map_err(|error| error.to_string())

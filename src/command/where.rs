@@ -2,7 +2,7 @@
 
 use super::{Answer, Ctx};
 use crate::exit::{Exit, Failure};
-use crate::render::{plain, text, words};
+use crate::render::{plain, table, text, words};
 use crate::store::{self, Target};
 use crate::ui::Format;
 
@@ -50,7 +50,8 @@ impl Where {
                 ctx.ui.print(&document.to_string())?;
             }
             (Format::Json, Err(_)) => {}
-            (Format::Table | Format::Plain, _) => ctx.ui.print(&plain::pairs(facts))?,
+            (Format::Plain, _) => ctx.ui.print(&plain::pairs(facts))?,
+            (Format::Table, _) => ctx.ui.print(&table::pairs(&facts))?,
         }
         place.map(|_| Exit::Done).map_err(Failure::from)
     }

@@ -67,6 +67,13 @@ pub fn queues(queues: &[Queue], look: &Look) -> String {
     fit(&header, rows.collect(), look)
 }
 
+/// A name and a value on each line.
+pub fn pairs(pairs: &[(&str, String)]) -> String {
+    let widest = pairs.iter().map(|(name, _)| text::width(name)).max().unwrap_or(0);
+    let lines: Vec<String> = pairs.iter().map(|(name, value)| format!("{name:<widest$}  {value}")).collect();
+    lines.join("\n")
+}
+
 /// A table of these rows. Cells are one line each; the last is cut to what room there is, because
 /// left to itself the library would wrap it.
 pub(super) fn fit(header: &[&str], mut rows: Vec<Vec<String>>, look: &Look) -> String {

@@ -79,6 +79,13 @@ impl Sandbox {
         Running { what: format!("qctl {line}"), child: Some(self.spawn(QCTL, &words, Stdio::null())) }
     }
 
+    /// Starts a script with `sh` and goes on while it runs. Where the script is `exec qctl … 2>file`,
+    /// what it says can be read meanwhile.
+    pub(crate) fn start_sh(&self, script: &str) -> Running {
+        let words = ["-c".to_owned(), script.to_owned()];
+        Running { what: script.to_owned(), child: Some(self.spawn("/bin/sh", &words, Stdio::null())) }
+    }
+
     fn spawn(&self, program: &str, words: &[String], stdin: Stdio) -> Child {
         let mut command = self.command(program);
         command.args(words).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -121,6 +128,16 @@ impl Sandbox {
         self.job(id)["state"].as_str().expect("a state").to_owned()
     }
 
+    /// The jobs that stand there, in order of arrival.
+    #[track_caller]
+    pub(crate) fn ids(&self, state: &str) -> Vec<i64> {
+        let list = self.qctl(&format!("list -s {state} --limit 100000")).succeeds().out();
+        let id = |line: &str| line.split('\t').next().and_then(|id| id.parse().ok()).expect("an id");
+        let mut ids: Vec<i64> = list.lines().map(id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// Writes a file in the folder.
     pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         std::fs::write(self.path(name), text).expect("a file in the folder");
@@ -135,6 +152,18 @@ impl Sandbox {
     #[track_caller]
     pub(crate) fn wait_for_lines(&self, name: &str, n: usize) {
         self.wait_until(&format!("{name} has {n} lines"), || self.read(name).lines().count() >= n);
+    }
+
+    /// Waits until this stands somewhere in a file of the folder.
+    #[track_caller]
+    pub(crate) fn wait_for_text(&self, name: &str, text: &str) {
+        self.wait_until(&format!("{name} says {text:?}"), || self.read(name).contains(text));
+    }
+
+    /// The process numbers that a job wrote to a file of the folder.
+    #[track_caller]
+    pub(crate) fn pids(&self, name: &str) -> Vec<i32> {
+        self.read(name).split_whitespace().map(|pid| pid.parse().expect("a process number")).collect()
     }
 
     /// Waits until a job stands there.
@@ -158,6 +187,12 @@ impl Sandbox {
     pub(crate) fn uptime(&self) -> Uptime {
         SystemClock::default().uptime()
     }
+}
+
+/// Whether a process runs. One that has ended and was not reaped does not.
+pub(crate) fn is_alive(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
 }
 
 /// A command that runs. It is killed when dropped.
