@@ -166,7 +166,7 @@ impl Reader {
         draft.own.priority = within(record.priority, -100, 100, "priority")?;
         draft.own.max_attempts = within(record.max_attempts, 1, 1000, "max_attempts")?;
         draft.own.backoff = record.backoff.as_deref().map(value::backoff).transpose()?;
-        draft.own.timeout = record.timeout.as_deref().map(value::duration_or_none).transpose()?.map(|limit| limit.0);
+        draft.own.timeout = record.timeout.as_deref().map(value::positive_or_none).transpose()?.map(|limit| limit.0);
         Ok(draft)
     }
 

@@ -27,13 +27,13 @@ pub(crate) struct JobOptions {
     /// Idempotency key, unique in its queue
     #[arg(long, value_name = "KEY", value_parser = value::key)]
     key: Option<String>,
-    /// How long after the push a finished job still holds its key
+    /// How long after the push a finished job still holds its key [default: 24h]
     #[arg(long, value_name = "D|none", value_parser = value::duration_or_none, requires = "key")]
     key_ttl: Option<Limit>,
     /// What a push does whose key is held
     #[arg(long, value_name = "WHAT", default_value = "return", requires = "key")]
     on_duplicate: OnDuplicateArg,
-    /// -100 to 100, higher first
+    /// -100 to 100, higher first [default: the queue's, else 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-100..=100))]
     priority: Option<i32>,
     /// Not before this much time has passed
@@ -45,22 +45,22 @@ pub(crate) struct JobOptions {
     /// Dead, reason expired, if not started within this time
     #[arg(long, value_name = "D", value_parser = value::positive_duration)]
     expires: Option<Duration>,
-    /// How often it is tried, 1 to 1000
+    /// How often it is tried, 1 to 1000 [default: the queue's, else 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) max_attempts: Option<u32>,
-    /// Pause between attempts: exp:BASE..CAP, fixed:D, list:D,D,…
+    /// Pause between attempts: exp:BASE..CAP, fixed:D, list:D,D,… [default: the queue's, else exp:10s..1h]
     #[arg(long, value_name = "P", value_parser = value::backoff)]
     backoff: Option<Backoff>,
-    /// Share of each pause drawn at random: none, half, full
+    /// Share of each pause drawn at random: none, half, full [default: the queue's, else half]
     #[arg(long, value_name = "J", value_parser = value::jitter)]
     jitter: Option<Jitter>,
     /// Exit statuses that are final, such as 65,100-110
     #[arg(long, value_name = "CODES", value_parser = value::codes)]
     dead_on: Option<Codes>,
-    /// How long each attempt may take
-    #[arg(long, value_name = "D|none", value_parser = value::duration_or_none)]
+    /// How long each attempt may take [default: the queue's, else none]
+    #[arg(long, value_name = "D|none", value_parser = value::positive_or_none)]
     timeout: Option<Limit>,
-    /// From TERM to KILL, when an attempt is stopped
+    /// From TERM to KILL, when an attempt is stopped [default: the queue's, else 10s]
     #[arg(long, value_name = "D", value_parser = value::duration)]
     kill_after: Option<Duration>,
     /// Copy a variable from here, or set it

@@ -104,7 +104,7 @@ struct Set {
     #[arg(long, value_name = "J", value_parser = value::jitter)]
     jitter: Option<Jitter>,
     /// How long each attempt may take
-    #[arg(long, value_name = "D|none", value_parser = value::duration_or_none)]
+    #[arg(long, value_name = "D|none", value_parser = value::positive_or_none)]
     timeout: Option<Limit>,
     /// From TERM to KILL, when an attempt is stopped
     #[arg(long, value_name = "D", value_parser = value::duration)]

@@ -33,6 +33,14 @@ pub(crate) fn duration_or_none(text: &str) -> Result<Limit, String> {
     if text == "none" { Ok(Limit(None)) } else { duration(text).map(|duration| Limit(Some(duration))) }
 }
 
+/// A length of time longer than nothing, or `none`: a limit of nothing would be taken for no limit.
+pub(crate) fn positive_or_none(text: &str) -> Result<Limit, String> {
+    match duration_or_none(text)? {
+        Limit(Some(Duration::ZERO)) => Err("it must be longer than nothing; write none for no limit".to_owned()),
+        limit => Ok(limit),
+    }
+}
+
 /// A length of time that may be without limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit(pub(crate) Option<Duration>);

@@ -138,7 +138,7 @@ fn an_exhausted_job_is_listed_dead_with_the_last_line_of_its_stderr() {
     let list = queue.qctl("dlq list").succeeds().out();
     let fields: Vec<&str> = list.trim_end().split('\t').collect();
     assert_eq!((fields[0], fields[1], fields[2]), ("1", "mail", "exhausted"), "{list}");
-    assert!(list.contains("\tno such host\t"), "{list}");
+    assert!(list.contains("\texit 3: no such host\t"), "{list}");
     assert!(!list.contains("first\t"), "{list}");
 }
 

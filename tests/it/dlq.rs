@@ -1,0 +1,74 @@
+//! Dead letters wait until someone looks, and come back under their old ids.
+
+use crate::support::Sandbox;
+
+fn with_dead() -> Sandbox {
+    let queue = Sandbox::new();
+    queue.push("-Q a --max-attempts 1 'echo one >&2; exit 3'");
+    queue.push("-Q a --max-attempts 1 'exit 4'");
+    queue.push("-Q b --max-attempts 1 'kill -9 $$'");
+    queue.push("-Q b true");
+    queue.qctl("work --drain").succeeds();
+    queue
+}
+
+#[test]
+fn the_list_says_why_each_died() {
+    let queue = with_dead();
+    let list = queue.qctl("dlq list --reverse").exits(2);
+    assert!(list.err().contains("--reverse"));
+    let list = queue.qctl("dlq list").succeeds().out();
+    let short: Vec<Vec<&str>> = list.lines().map(|line| line.split('\t').collect()).collect();
+    let of = |id: &str| short.iter().find(|fields| fields[0] == id).expect("it is dead").clone();
+    assert_eq!((of("1")[2], of("1")[5]), ("exhausted", "exit 3: one"));
+    assert_eq!((of("2")[5], of("3")[5]), ("exit 4", "signal 9"));
+    assert_eq!(queue.qctl("dlq list -Q b").out().lines().count(), 1);
+    queue.qctl("dlq list -Q nowhere").exits(3);
+}
+
+#[test]
+fn show_ends_with_the_end_of_its_stderr_and_is_for_dead_jobs() {
+    let queue = with_dead();
+    assert!(queue.qctl("dlq show 1").succeeds().out().ends_with("the end of its stderr\n    | one\n"));
+    queue.qctl("dlq show 4").exits(4).says("job 4 is succeeded, not dead");
+    queue.qctl("dlq show 9").exits(3);
+}
+
+#[test]
+fn requeue_takes_ids_ranges_queues_or_all() {
+    let queue = with_dead();
+    queue.qctl("dlq requeue").exits(2).says("no dead jobs are named");
+    queue.qctl("dlq requeue 1 99").exits(3);
+    queue.qctl("dlq requeue --all --dry-run").succeeds().says("would requeue 3 jobs");
+    assert_eq!(queue.ids("ready"), [0; 0]);
+    queue.qctl("dlq requeue 1").succeeds().prints("").is_silent();
+    assert_eq!((queue.ids("ready"), queue.job(1)["attempt"].as_i64()), (vec![1], Some(0)));
+    queue.qctl("dlq requeue 1-2").exits(4).says("job 1 is ready, not dead");
+    assert_eq!(queue.ids("ready"), [1, 2]);
+    queue.qctl("redrive -Q b").succeeds();
+    assert_eq!(queue.ids("ready"), [1, 2, 3]);
+    queue.qctl("dlq requeue --all").succeeds();
+}
+
+#[test]
+fn drop_forgets_a_dead_job_with_all_it_left_and_its_number_is_not_given_again() {
+    let queue = with_dead();
+    queue.qctl("dlq drop 4").exits(4);
+    queue.qctl("dlq drop --all --dry-run").succeeds();
+    queue.qctl("dlq drop 3").succeeds();
+    queue.qctl("show 3").exits(3);
+    queue.qctl("logs 3").exits(3);
+    queue.qctl("dlq drop --all").succeeds();
+    assert_eq!(queue.ids("dead"), [0; 0]);
+    assert_eq!(queue.push("true"), 5);
+}
+
+#[test]
+fn a_newer_holder_of_the_key_wins_and_the_older_is_reported() {
+    let queue = Sandbox::new();
+    queue.push("--key k --key-ttl none --max-attempts 1 false");
+    queue.qctl("work --drain").succeeds();
+    assert_eq!(queue.push("--key k --delay 1h true"), 2);
+    queue.qctl("dlq requeue 1").exits(4).says("job 2 is newer and holds its key");
+    assert_eq!(queue.state(1), "dead");
+}

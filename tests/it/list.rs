@@ -1,0 +1,135 @@
+//! What looks at jobs: `list`, `show`, `logs`, `stats`, `where`.
+
+use crate::support::Sandbox;
+
+#[test]
+fn plain_columns_are_those_that_were_promised() {
+    let queue = Sandbox::new();
+    queue.push("-Q mail --max-attempts 2 -- ./send.sh 'a b'");
+    let line = queue.qctl("list").succeeds().out();
+    let fields: Vec<&str> = line.trim_end().split('\t').collect();
+    let [id, name, state, attempt, max_attempts, created_at, command] = fields[..] else { panic!("{line}") };
+    assert_eq!([id, name, state, attempt, max_attempts, command], ["1", "mail", "ready", "0", "2", "./send.sh 'a b'"]);
+    assert!(created_at.parse::<jiff::Timestamp>().is_ok() && created_at.ends_with("+00:00"), "{created_at}");
+}
+
+#[test]
+fn the_newest_come_first_and_fifty_of_them() {
+    let queue = Sandbox::new();
+    queue.sh("seq 60 | sed 's/.*/true/' | qctl import >/dev/null").succeeds();
+    let ids = |line: &str| -> Vec<String> {
+        let list = queue.qctl(line).succeeds().out();
+        list.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!((ids("list").len(), ids("list")[0].as_str()), (50, "60"));
+    assert_eq!(ids("ls --limit 2 --reverse"), ["1", "2"]);
+}
+
+#[test]
+fn filters_narrow_the_list() {
+    let mut queue = Sandbox::new();
+    queue.push("-Q a -l k=v true");
+    queue.push("-Q b --delay 1h true");
+    queue.advance("10m");
+    queue.push("-Q a true");
+    let ids = |line: &str| {
+        queue.qctl(&format!("list {line}")).succeeds().out().lines().map(|l| l[..1].to_owned()).collect::<String>()
+    };
+    assert_eq!(ids("-Q a"), "31");
+    assert_eq!(ids("-s scheduled"), "2");
+    assert_eq!(ids("-s ready,scheduled"), "321");
+    assert_eq!(ids("-l k=v"), "1");
+    assert_eq!((ids("--since 5m").as_str(), ids("--until 5m").as_str()), ("3", "21"));
+    queue.qctl("list -Q nowhere").exits(3);
+}
+
+#[test]
+fn a_closed_pipe_ends_a_list_quietly() {
+    let queue = Sandbox::new();
+    queue.sh("seq 20000 | qctl import >/dev/null").succeeds();
+    let script = "qctl list --limit 20000 2>said | head -1 >/dev/null; echo ${PIPESTATUS[@]}";
+    let output = queue.sh(&format!("bash -c '{script}'")).succeeds();
+    assert_eq!((output.out().as_str(), queue.read("said").as_str()), ("0 0\n", ""));
+}
+
+#[test]
+fn hostile_text_changes_nothing_here_and_comes_out_whole_in_logs() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let queue = Sandbox::new();
+    let line = b"printf '\\033[2J\\n'; echo '\x1b]0;t\x07 \xe2\x80\xae\xff' >&2; exit 1 # \n\t2";
+    queue
+        .qctl_with(&["push".as_ref(), "--max-attempts".as_ref(), "1".as_ref(), std::ffi::OsStr::from_bytes(line)])
+        .succeeds();
+    queue.qctl("work --drain").succeeds();
+    for look in ["list", "show 1", "dlq list", "dlq show 1", "stats"] {
+        let text = queue.qctl(look).succeeds();
+        let is_safe = |c: char| c == '\n' || c == '\t' || !(c.is_control() || c == '\u{202e}' || c == '\u{fffd}');
+        assert!(text.out().chars().all(is_safe), "{}", text.story());
+    }
+    assert_eq!(queue.qctl("list").out().lines().count(), 1);
+    assert_eq!(queue.qctl("list").out().trim_end().split('\t').count(), 7);
+    let logs = queue.qctl("logs 1").succeeds();
+    assert_eq!((logs.bytes(), logs.err_bytes()), (&b"\x1b[2J\n"[..], &b"\x1b]0;t\x07 \xe2\x80\xae\xff\n"[..]));
+}
+
+#[test]
+fn json_has_the_keys_that_were_promised() {
+    let queue = Sandbox::new();
+    queue.push("true");
+    queue.qctl("work --drain").succeeds();
+    let keys =
+        |value: &serde_json::Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>().join(" ");
+    let list = queue.qctl("list --json").json();
+    assert_eq!(keys(&list), "v jobs");
+    let job = "id queue state reason command argv shell payload_bytes key priority attempt max_attempts crashes labels \
+               created_at run_at started_at finished_at exit_code signal error progress worker topic event_id subscription";
+    assert_eq!(keys(&list["jobs"][0]), job);
+    let show = queue.qctl("show 1 --json").json();
+    assert_eq!(keys(&show["job"]), format!("{job} attempts"));
+    let attempt = "attempt outcome exit_code signal error started_at ended_at duration_ms cpu_ms max_rss_bytes stdout_bytes \
+                   stderr_bytes truncated worker";
+    assert_eq!(keys(&show["job"]["attempts"][0]), attempt);
+    let counts =
+        "name paused ready scheduled retrying running blocked succeeded dead cancelled oldest_ready_ms workers";
+    assert_eq!(keys(&queue.qctl("queue list --json").json()["queues"][0]), counts);
+    assert_eq!(keys(&queue.qctl("stats --json").json()["queues"][0]), counts);
+}
+
+#[test]
+fn stats_counts_by_queue_and_state() {
+    let mut queue = Sandbox::new();
+    queue.push("-Q a true");
+    queue.push("-Q b --max-attempts 1 false");
+    queue.push("-Q b --delay 1h true");
+    queue.qctl("work -Q b --drain").succeeds();
+    queue.advance("3s");
+    let stats = queue.qctl("stats --json").json();
+    let [a, b] = [&stats["queues"][0], &stats["queues"][1]];
+    assert_eq!((&a["name"], &a["ready"], &b["dead"], &b["scheduled"]), (&"a".into(), &1.into(), &1.into(), &1.into()));
+    assert!(a["oldest_ready_ms"].as_i64().is_some_and(|ms| ms >= 3000), "{a}");
+    assert_eq!(b["oldest_ready_ms"], serde_json::Value::Null);
+    queue.qctl("status b").succeeds();
+    queue.qctl("stats nowhere").exits(3);
+}
+
+#[test]
+fn where_says_which_file_and_why() {
+    let queue = Sandbox::new();
+    let missing = queue.qctl("where").exits(3);
+    assert!(
+        missing.out().starts_with(&format!("path\t{}\nchosen by\tQCTL_DB\n", queue.db().display())),
+        "{}",
+        missing.story()
+    );
+    queue.push("true");
+    let there = queue.qctl("where").succeeds().out();
+    assert!(
+        there.contains("schema\t1\n") && there.contains("journal\twal\n") && there.contains("live workers\t0"),
+        "{there}"
+    );
+    queue.sh("qctl --db other.db push true; qctl --db other.db where | grep -c -e '--db'").succeeds();
+    queue
+        .sh("unset QCTL_DB; qctl push true; qctl where | head -1")
+        .succeeds()
+        .prints(&format!("1\npath\t{}\n", queue.path(".local/share/qctl/queue.db").display()));
+}
