@@ -51,6 +51,8 @@ impl Logs {
             Some(StreamArg::Stdout) => vec![Stream::Stdout],
             Some(StreamArg::Stderr) => vec![Stream::Stderr],
         };
+        // First of all, so that where there is no queue nothing is made beside it.
+        ctx.store()?;
         let mut waiter = if self.follow { Some(Waiter::new(ctx)) } else { None };
         let Some(token) = self.token(ctx, waiter.as_mut())? else {
             ctx.ui.say(format_args!("job {} has not started", self.id));

@@ -36,8 +36,8 @@ impl Run {
         let mut options = self.options;
         options.max_attempts.get_or_insert(1);
         let mut interrupts = SignalPipe::of_shutdown().map_err(|error| Failure::usage(error.to_string()))?;
-        let waiter = Waiter::new(ctx);
         let id = push(ctx, options)?;
+        let waiter = Waiter::new(ctx);
         let started = ctx.config.clock.uptime();
         let mut watch = Watch { id, waiter, following: None, is_interrupted: false, started, has_complained: false };
         let job = loop {

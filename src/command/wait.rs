@@ -61,8 +61,8 @@ struct Known {
 impl Wait {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let started = ctx.config.clock.uptime();
-        let mut waiter = Waiter::new(ctx);
         let mut known = self.meant(ctx)?;
+        let mut waiter = Waiter::new(ctx);
         let mut has_complained = false;
         loop {
             waiter.hush();

@@ -204,7 +204,7 @@ fn a_folder_that_cannot_be_written_is_told_with_its_path() {
     let queue = Sandbox::new();
     // Not even root can make a file there.
     for db in ["/proc/qctl.db", "/proc/qctl/queue.db"] {
-        let output = queue.qctl(&format!("push true --db {db}")).exits(78).says("/proc").says("hint: ");
+        let output = queue.qctl(&format!("push --db {db} true")).exits(78).says("/proc").says("hint: ");
         is_one_clear_line(&output);
     }
 }

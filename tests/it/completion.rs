@@ -2,7 +2,7 @@
 
 use crate::support::Sandbox;
 
-/// What a real bash offers after these words.
+/// What a real bash offers after these words, besides options, in order.
 fn candidates(queue: &Sandbox, words: &str) -> Vec<String> {
     let script = format!(
         "source <(COMPLETE=bash qctl); complete -p qctl >/dev/null || exit 9
@@ -13,7 +13,10 @@ fn candidates(queue: &Sandbox, words: &str) -> Vec<String> {
     );
     queue.write("script", script);
     let output = queue.sh("bash script").succeeds();
-    output.out().split_whitespace().map(str::to_owned).collect()
+    let mut candidates: Vec<String> = output.out().split_whitespace().map(str::to_owned).collect();
+    candidates.retain(|candidate| !candidate.starts_with('-')); // the options, which are always offered
+    candidates.sort();
+    candidates
 }
 
 #[test]

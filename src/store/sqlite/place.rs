@@ -30,6 +30,10 @@ const UNSAFE: [(i64, &str); 9] = [
     (0x5346_414f, "afs"),
 ];
 
+/// The least that a database takes: one page of the smallest size. SQLite takes anything shorter for
+/// an empty database, and would write over somebody's short note.
+const MIN_DATABASE: u64 = 512;
+
 /// Names of common safe ones, for `where`.
 const SAFE: [(i64, &str); 8] = [
     (0xef53, "ext4"),
@@ -55,6 +59,9 @@ pub(super) fn ready(path: &Path, access: Access) -> Result<PathBuf> {
             Err(Error::UnsafePlace { path: full, why: "it is a symbolic link, and those are not followed".to_owned() })
         }
         Ok(meta) if !meta.is_file() => Err(Error::NotAQueue { path: full, found: "it is not a regular file" }),
+        Ok(meta) if (1..MIN_DATABASE).contains(&meta.len()) => {
+            Err(Error::NotAQueue { path: full, found: "it is not a SQLite file" })
+        }
         Ok(meta) if meta.uid() != geteuid().as_raw() => {
             let why = format!("it belongs to user {}, you are user {}", meta.uid(), geteuid());
             Err(Error::UnsafePlace { path: full, why })
