@@ -138,9 +138,12 @@ struct Selection {
     dry_run: bool,
 }
 
+/// Dead jobs, and others with where they stand.
+type Meant = (Vec<JobId>, Vec<(JobId, StateKind)>);
+
 impl Selection {
-    /// The dead jobs that are meant, and how many named ones are not dead.
-    fn resolve(&self, ctx: &mut Ctx) -> Result<(Vec<JobId>, Vec<(JobId, StateKind)>), Failure> {
+    /// The dead jobs that are meant, and those that were named and are not dead.
+    fn resolve(&self, ctx: &mut Ctx) -> Result<Meant, Failure> {
         if self.all || !self.queue.is_empty() {
             return Ok((dead_in(ctx, &self.queue, usize::MAX >> 1)?, Vec::new()));
         }

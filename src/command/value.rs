@@ -207,7 +207,7 @@ mod tests {
     fn an_instant_is_read_in_the_local_zone_unless_it_says_otherwise() {
         let zone = TimeZone::fixed(jiff::tz::Offset::from_hours(1).expect("a small offset"));
         let now = Timestamp::from_millis(1_795_000_000_000); // 2026-11-18 12:06:40 +01:00
-        let read = |text| instant(text, now, &zone).map(|at| crate::render::words::utc(at));
+        let read = |text| instant(text, now, &zone).map(crate::render::words::utc);
         let at = |text: &str| Ok(text.to_owned());
         assert_eq!(read("2026-11-23T18:00:00Z"), at("2026-11-23T18:00:00.000Z"));
         assert_eq!(read("2026-11-23T18:00:00+02:00"), at("2026-11-23T16:00:00.000Z"));

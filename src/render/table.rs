@@ -89,10 +89,10 @@ pub(super) fn fit(header: &[&str], mut rows: Vec<Vec<String>>, look: &Look) -> S
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
     table.add_rows(rows);
-    for n in 0..=last {
+    for (n, name) in header.iter().enumerate() {
         let column = table.column_mut(n).expect("every column has a header");
         column.set_padding((0, if n == last { 0 } else { 2 }));
-        if matches!(header[n], "ID") {
+        if *name == "ID" {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }

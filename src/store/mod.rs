@@ -2,7 +2,7 @@
 //!
 //! [`Store`] speaks of pushing, claiming and settling, never of tables. Each verb is one
 //! transaction; each is told what time it is; each answers in words of the domain. What a verdict
-//! should be is decided above (`policy`); the store only records it. [`conformance`] is the contract
+//! should be is decided above (`policy`); the store only records it. `conformance` is the contract
 //! as tests, and every engine must pass it.
 //!
 //! One engine so far: SQLite ([`sqlite`]). Nothing outside this room knows SQL.

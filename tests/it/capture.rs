@@ -56,7 +56,7 @@ fn output_of_128_kib_is_kept_whole_and_logs_is_silent_about_it() {
     queue.write("given", &given);
     queue.push("'cat given'");
     queue.qctl("work --drain").succeeds();
-    let output = queue.qctl("logs 1").succeeds().is_silent();
+    let output = queue.qctl("logs 1").succeeds().says_nothing();
     assert!(output.bytes() == given);
     assert_eq!(queue.job(1)["attempts"][0]["truncated"], false);
 }
@@ -87,7 +87,7 @@ fn stream_gives_only_the_one_that_is_named() {
     let queue = Sandbox::new();
     queue.push("'echo out; echo err >&2'");
     queue.qctl("work --drain").succeeds();
-    queue.qctl("logs 1 --stream stdout").succeeds().prints("out\n").is_silent();
+    queue.qctl("logs 1 --stream stdout").succeeds().prints("out\n").says_nothing();
     let output = queue.qctl("logs 1 --stream stderr").succeeds().prints("");
     assert_eq!(output.err(), "err\n");
 }
@@ -130,7 +130,7 @@ fn logs_f_waits_for_a_job_that_has_not_started() {
     let follower = queue.start("logs -f 1");
     queue.wait_until("it waits", || !bells(&queue).is_empty());
     queue.qctl("work --once").succeeds();
-    follower.ends().succeeds().prints("here it is\n").is_silent();
+    follower.ends().succeeds().prints("here it is\n").says_nothing();
 }
 
 /// Those who wait for something to happen to the queue.

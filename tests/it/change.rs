@@ -8,8 +8,8 @@ fn retry_puts_a_finished_job_back_under_its_old_id() {
     queue.push("true");
     queue.push("--delay 1h true");
     queue.qctl("work --drain").succeeds();
-    queue.qctl("cancel 2").succeeds().prints("").is_silent();
-    queue.qctl("retry 1-2").succeeds().prints("").is_silent();
+    queue.qctl("cancel 2").succeeds().prints("").says_nothing();
+    queue.qctl("retry 1-2").succeeds().prints("").says_nothing();
     assert_eq!(queue.ids("ready"), [1, 2]);
     assert_eq!(queue.job(1)["attempt"], 0);
     queue.qctl("retry 1").exits(4).says("job 1 is ready");
@@ -32,7 +32,7 @@ fn an_unknown_job_is_told_before_any_other_is_touched() {
 fn a_paused_queue_waits_until_it_is_resumed() {
     let queue = Sandbox::new();
     queue.push("-Q mail true");
-    queue.qctl("queue pause mail").succeeds().is_silent();
+    queue.qctl("queue pause mail").succeeds().says_nothing();
     queue.qctl("work --drain").succeeds();
     assert_eq!(queue.state(1), "ready");
     assert_eq!(queue.qctl("queue list --json").json()["queues"][0]["paused"], true);

@@ -11,12 +11,12 @@ fn two_workers_and_four_pushers_run_each_of_two_thousand_jobs_once() {
     let pushers = [(); 4].map(|()| queue.start_sh(pusher));
     let mut ids: Vec<i64> = Vec::new();
     for pusher in pushers {
-        let output = pusher.ends().succeeds().is_silent();
+        let output = pusher.ends().succeeds().says_nothing();
         ids.extend(output.out().lines().map(|id| id.parse::<i64>().expect("an id and nothing else")));
     }
     queue.qctl("wait 1-2000 --timeout 60s").succeeds();
     for worker in workers {
-        worker.stops().succeeds().is_silent();
+        worker.stops().succeeds().says_nothing();
     }
     ids.sort_unstable();
     assert_eq!(ids, (1..=2000).collect::<Vec<_>>());
@@ -30,7 +30,7 @@ fn the_first_pushes_of_a_queue_may_all_come_at_once() {
     let queue = Sandbox::new();
     let pushers = [(); 8].map(|()| queue.start("push true"));
     for pusher in pushers {
-        pusher.ends().succeeds().is_silent();
+        pusher.ends().succeeds().says_nothing();
     }
     assert_eq!(queue.ids("ready"), (1..=8).collect::<Vec<_>>());
 }

@@ -41,7 +41,7 @@ fn requeue_takes_ids_ranges_queues_or_all() {
     queue.qctl("dlq requeue 1 99").exits(3);
     queue.qctl("dlq requeue --all --dry-run").succeeds().says("would requeue 3 jobs");
     assert_eq!(queue.ids("ready"), [0; 0]);
-    queue.qctl("dlq requeue 1").succeeds().prints("").is_silent();
+    queue.qctl("dlq requeue 1").succeeds().prints("").says_nothing();
     assert_eq!((queue.ids("ready"), queue.job(1)["attempt"].as_i64()), (vec![1], Some(0)));
     queue.qctl("dlq requeue 1-2").exits(4).says("job 1 is ready, not dead");
     assert_eq!(queue.ids("ready"), [1, 2]);

@@ -19,7 +19,7 @@ fn files(folder: &Path) -> BTreeMap<String, String> {
 fn what_is_kept_is_what_the_binary_writes() {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR"));
     let queue = Sandbox::new();
-    queue.qctl("generate new").succeeds().prints("").is_silent();
+    queue.qctl("generate new").succeeds().prints("").says_nothing();
     for folder in ["man", "completions"] {
         let (new, old) = (files(&queue.path("new").join(folder)), files(&kept.join(folder)));
         let differing: Vec<&String> =
@@ -39,6 +39,6 @@ fn every_man_page_renders_without_a_warning() {
         if output.err().contains("not found") {
             return; // a machine without man
         }
-        output.succeeds().is_silent();
+        output.succeeds().says_nothing();
     }
 }

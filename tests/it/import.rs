@@ -8,7 +8,7 @@ fn lines_and_records_become_jobs_in_their_order() {
     let text = "# a comment\necho one\n\n  {\"command\":[\"echo\",\"two 2\"],\"queue\":\"mail\",\"key\":\"k\",\"priority\":3,\
         \"max_attempts\":7,\"backoff\":\"fixed:1s\",\"timeout\":\"5s\",\"labels\":{\"a\":\"b\"},\"env\":{\"X\":\"y\"},\
         \"cwd\":\"/\",\"delay\":\"1h\",\"payload\":\"p\"}\n{\"shell\":\"cat\",\"payload_base64\":\"/wA=\"}\n";
-    queue.qctl_fed("import -", text.as_bytes()).succeeds().prints("1\n2\n3\n").is_silent();
+    queue.qctl_fed("import -", text.as_bytes()).succeeds().prints("1\n2\n3\n").says_nothing();
     let job = queue.job(2);
     assert_eq!(job["argv"], serde_json::json!(["echo", "two 2"]));
     assert_eq!((&job["queue"], &job["key"], &job["priority"]), (&"mail".into(), &"k".into(), &3.into()));
@@ -38,7 +38,7 @@ fn a_bad_line_names_its_number_and_nothing_is_queued() {
 #[test]
 fn nothing_to_import_is_no_failure_and_makes_no_queue() {
     let queue = Sandbox::new();
-    queue.qctl_fed("import", b"\n# nothing\n").succeeds().prints("").is_silent();
+    queue.qctl_fed("import", b"\n# nothing\n").succeeds().prints("").says_nothing();
     assert!(!queue.db().exists());
     queue.qctl("import missing").exits(2).says("missing could not be read");
 }

@@ -7,7 +7,7 @@ use crate::support::Sandbox;
 #[test]
 fn push_prints_the_id_and_nothing_else() {
     let queue = Sandbox::new();
-    queue.qctl("push 'echo hi'").succeeds().prints("1\n").is_silent();
+    queue.qctl("push 'echo hi'").succeeds().prints("1\n").says_nothing();
     queue.sh("id=$(qctl push true); echo \"[$id]\"").prints("[2]\n");
     queue.sh("qctl add true; qctl enqueue true; qctl submit true").prints("3\n4\n5\n");
 }
@@ -42,7 +42,7 @@ fn one_argument_is_a_line_for_the_shell_and_more_are_a_vector_that_no_shell_sees
 fn a_held_key_answers_with_its_job_and_says_where_the_two_differ() {
     let queue = Sandbox::new();
     queue.push("--key k 'echo a'");
-    queue.qctl("push --key k 'echo a'").succeeds().prints("1\n").is_silent();
+    queue.qctl("push --key k 'echo a'").succeeds().prints("1\n").says_nothing();
     queue.qctl("push --key k 'echo b'").succeeds().prints("1\n").says("another command or payload");
     queue.qctl("push --key k --on-duplicate error 'echo a'").exits(4).prints("").says("held by job 1");
     assert_eq!(queue.push("-Q other --key k 'echo a'"), 2);
@@ -70,14 +70,14 @@ fn an_instant_is_echoed_in_local_time_and_in_utc() {
         .prints("1\n")
         .says("2100-01-02 03:04:05 UTC (2100-01-02T03:04:05Z)");
     assert_eq!(queue.state(1), "scheduled");
-    queue.qctl("push -q --at @4102542245 true").succeeds().is_silent();
+    queue.qctl("push -q --at @4102542245 true").succeeds().says_nothing();
     assert_eq!(queue.job(2)["run_at"], queue.job(1)["run_at"]);
 }
 
 #[test]
 fn defaults_come_from_the_queue() {
     let queue = Sandbox::new();
-    queue.qctl("queue set mail --max-attempts 9 --priority 7 --timeout 3s").succeeds().is_silent();
+    queue.qctl("queue set mail --max-attempts 9 --priority 7 --timeout 3s").succeeds().says_nothing();
     queue.push("-Q mail true");
     queue.push("-Q mail --max-attempts 2 --timeout none true");
     assert_eq!((&queue.job(1)["max_attempts"], &queue.job(1)["priority"]), (&9.into(), &7.into()));

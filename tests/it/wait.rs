@@ -14,7 +14,7 @@ fn mixed() -> Sandbox {
 #[test]
 fn the_status_tells_success_from_death_and_from_the_time_being_up() {
     let queue = mixed();
-    queue.qctl("wait 1").succeeds().prints("").is_silent();
+    queue.qctl("wait 1").succeeds().prints("").says_nothing();
     queue.qctl("wait 1-2").exits(1).prints("").says("job 2 dead: exit 3: why");
     queue.qctl("wait 1 3 --timeout 20ms").exits(124).says("still waiting for job 3");
     queue.qctl("wait 99").exits(3).says("there is no job 99");

@@ -68,7 +68,7 @@ fn drain_stops_when_nothing_is_due() {
 fn drain_stops_at_once_where_there_is_nothing() {
     let queue = Sandbox::new();
     queue.push("--delay 1h true");
-    queue.qctl("work --drain").succeeds().prints("").is_silent();
+    queue.qctl("work --drain").succeeds().prints("").says_nothing();
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_second_worker_with_lock_exits_0_at_once_and_runs_nothing() {
     let worker = queue.start("work --lock");
     queue.wait_until("the first has the lock", || queue.path("started").exists());
     let id = queue.push("true");
-    queue.qctl("work --lock").succeeds().prints("").is_silent();
+    queue.qctl("work --lock").succeeds().prints("").says_nothing();
     assert_eq!(queue.state(id), "ready");
     worker.signal(nix::sys::signal::Signal::SIGTERM);
     worker.stops();
@@ -273,7 +273,7 @@ fn log_none_is_silent() {
     let queue = Sandbox::new();
     queue.push("'echo out; echo err >&2; exit 3'");
     queue.push("true");
-    queue.qctl("work --drain --log none").succeeds().prints("").is_silent();
+    queue.qctl("work --drain --log none").succeeds().prints("").says_nothing();
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn work_says_once_that_it_had_to_make_the_queue_file() {
     let queue = Sandbox::new();
     let output = queue.qctl("work --drain").succeeds().says("queue.db");
     assert_eq!(output.err().lines().count(), 1, "{}", output.story());
-    queue.qctl("work --drain").succeeds().is_silent();
+    queue.qctl("work --drain").succeeds().says_nothing();
 }
 
 #[test]

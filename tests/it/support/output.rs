@@ -49,7 +49,7 @@ impl Output {
 
     /// Claims that stderr is empty.
     #[track_caller]
-    pub(crate) fn is_silent(self) -> Self {
+    pub(crate) fn says_nothing(self) -> Self {
         assert!(self.stderr.is_empty(), "{}", self.story());
         self
     }
