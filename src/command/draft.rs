@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Ctx;
 use crate::clock::Timestamp;
 use crate::config;
 use crate::exit::Failure;
 use crate::job::{
     Command, Context, Defaults, Due, EnvVars, KeyRule, Labels, NewJob, OnDuplicate, QueueName, QueueSettings, Terms,
 };
-use crate::store::Store;
+use crate::store::{Pushed, Store};
 
 /// A job as it was described.
 #[derive(Clone, Debug)]
@@ -51,6 +52,16 @@ impl Draft {
             own: QueueSettings::default(),
         }
     }
+}
+
+/// Queues the one job that a draft describes.
+pub(super) fn push(ctx: &mut Ctx, draft: Draft) -> Result<Pushed, Failure> {
+    let now = ctx.now();
+    let mut finisher = Finisher::new(now);
+    let store = ctx.store_or_create()?;
+    finisher.learn(&draft.queue, store)?;
+    let pushed = store.push(&mut std::iter::once(finisher.finish(draft)), now)?;
+    Ok(pushed.into_iter().next().expect("one job in, one answer out"))
 }
 
 /// Turns drafts into jobs: what a draft leaves out comes from its queue, then from the defaults.

@@ -1,6 +1,6 @@
 //! `qctl push`
 
-use super::draft::Finisher;
+use super::draft;
 use super::job_options::JobOptions;
 use super::{Answer, Ctx};
 use crate::exit::Exit;
@@ -26,7 +26,8 @@ pub(crate) struct Push {
 
 impl Push {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
-        let pushed = push(ctx, self.options)?;
+        let draft = self.options.draft(ctx)?;
+        let pushed = draft::push(ctx, draft)?;
         match ctx.ui.format {
             Format::Json => {
                 let Pushed { id, queue, outcome, state } = &pushed;
@@ -38,17 +39,6 @@ impl Push {
         explain(ctx, &pushed)?;
         Ok(Exit::Done)
     }
-}
-
-/// Queues the one job that the options describe.
-fn push(ctx: &mut Ctx, options: JobOptions) -> Result<Pushed, crate::exit::Failure> {
-    let draft = options.draft(ctx)?;
-    let now = ctx.now();
-    let mut finisher = Finisher::new(now);
-    let store = ctx.store_or_create()?;
-    finisher.learn(&draft.queue, store)?;
-    let pushed = store.push(&mut std::iter::once(finisher.finish(draft)), now)?;
-    Ok(pushed.into_iter().next().expect("one job in, one answer out"))
 }
 
 fn outcome_name(outcome: PushOutcome) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::draft::Finisher;
+use super::draft;
 use super::follow::{self, Following};
 use super::job_options::JobOptions;
 use super::waiter::Waiter;
@@ -11,7 +11,7 @@ use crate::clock::{Clock as _, Uptime};
 use crate::exit::{Exit, Failure};
 use crate::job::{Job, JobId, Outcome, State, Stream};
 use crate::signal::SignalPipe;
-use crate::store::PushOutcome;
+use crate::store::{PushOutcome, Pushed};
 
 /// How long it waits for a worker before it says that there is none.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,7 +36,12 @@ impl Run {
         let mut options = self.options;
         options.max_attempts.get_or_insert(1);
         let mut interrupts = SignalPipe::of_shutdown().map_err(|error| Failure::usage(error.to_string()))?;
-        let id = push(ctx, options)?;
+        let draft = options.draft(ctx)?;
+        let Pushed { id, outcome, .. } = draft::push(ctx, draft)?;
+        ctx.ring()?;
+        if outcome != PushOutcome::Created {
+            ctx.ui.say(format_args!("the key is held by job {id}; its end is waited for"));
+        }
         let waiter = Waiter::new(ctx);
         let started = ctx.config.clock.uptime();
         let mut watch = Watch { id, waiter, following: None, is_interrupted: false, started, has_complained: false };
@@ -54,21 +59,6 @@ impl Run {
             exit(&job)
         })
     }
-}
-
-fn push(ctx: &mut Ctx, options: JobOptions) -> Result<JobId, Failure> {
-    let draft = options.draft(ctx)?;
-    let now = ctx.now();
-    let mut finisher = Finisher::new(now);
-    let store = ctx.store_or_create()?;
-    finisher.learn(&draft.queue, store)?;
-    let pushed = store.push(&mut std::iter::once(finisher.finish(draft)), now)?;
-    ctx.ring()?;
-    let pushed = pushed.into_iter().next().expect("one job in, one answer out");
-    if pushed.outcome != PushOutcome::Created {
-        ctx.ui.say(format_args!("the key is held by job {}; its end is waited for", pushed.id));
-    }
-    Ok(pushed.id)
 }
 
 /// The job that is waited for.
