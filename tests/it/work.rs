@@ -187,13 +187,12 @@ fn jobs_run_by_priority_and_then_in_order_of_arrival() {
 fn a_second_worker_with_lock_exits_0_at_once_and_runs_nothing() {
     let queue = Sandbox::new();
     queue.push("'touch started; sleep 300'");
-    let worker = queue.start("work --lock");
+    let worker = queue.start("work --lock --grace 0s");
     queue.wait_until("the first has the lock", || queue.path("started").exists());
     let id = queue.push("true");
     queue.qctl("work --lock").succeeds().prints("").says_nothing();
     assert_eq!(queue.state(id), "ready");
-    worker.signal(nix::sys::signal::Signal::SIGTERM);
-    worker.stops();
+    worker.stops().succeeds();
 }
 
 #[test]
