@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::job::{Backoff, Jitter, Job, Outcome, Reason, State, Terms, Verdict};
+use crate::job::{Backoff, Defaults, Jitter, Job, Outcome, QueueSettings, Reason, Retention, State, Terms, Verdict};
 
 /// How many workers in a row may die under a job before it is taken for their murderer.
 ///
@@ -79,6 +79,14 @@ fn full_pause(backoff: &Backoff, failures: u32) -> Duration {
             let nth = usize::try_from(failures - 1).unwrap_or(usize::MAX);
             pauses.get(nth).or(pauses.last()).copied().unwrap_or_default()
         }
+    }
+}
+
+/// Which finished jobs of a queue with these settings are forgotten now.
+pub fn retention(settings: &QueueSettings, now: Timestamp) -> Retention {
+    Retention {
+        before: settings.keep.unwrap_or(Some(Defaults::KEEP)).map(|keep| now.minus(keep)),
+        max_rows: settings.keep_rows.unwrap_or(Some(Defaults::KEEP_ROWS)),
     }
 }
 
@@ -166,6 +174,16 @@ mod tests {
         let terms = Terms::default();
         assert_eq!(verdict(&job(1, 1, 1), &terms, lost, NOW, 0.0), Verdict::HandBack);
         assert_eq!(verdict(&job(1, 1, 2), &terms, lost, NOW, 0.0), Verdict::Die { reason: Reason::Crashed });
+    }
+
+    #[test]
+    fn finished_jobs_are_kept_a_week_unless_their_queue_says_otherwise() {
+        let day = Duration::from_secs(24 * 3600);
+        let now = Timestamp::from_millis(1_000_000_000_000);
+        let default = retention(&QueueSettings::default(), now);
+        assert_eq!(default, Retention { before: Some(now.minus(7 * day)), max_rows: Some(100_000) });
+        let own = QueueSettings { keep: Some(None), keep_rows: Some(Some(3)), ..QueueSettings::default() };
+        assert_eq!(retention(&own, now), Retention { before: None, max_rows: Some(3) });
     }
 
     proptest! {

@@ -5,6 +5,11 @@
 //! before the commit can be seen: 60 times of 60.) 99 µs from one process to the other, and 3 µs to
 //! learn that nobody listens. A lost ring costs a little time and nothing else: every listener also
 //! looks by itself now and then.
+//!
+//! For workers that are not even running there is a *flag* for each queue: a file in the same folder
+//! that a service manager can watch (`PathExists=` of systemd). Whoever makes a job ready raises it
+//! after the commit; a worker that finds nothing lowers it *before* it looks once more. So a flag may
+//! stand with nothing to do, but never is there something to do, no worker, and no flag.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -97,6 +102,37 @@ fn ring_one(path: &Path) -> bool {
     }
 }
 
+/// What the names of flags end with; a name with a dot is no bell.
+const FLAG: &str = ".ready";
+
+/// The flag of a queue.
+pub fn flag(folder: &Path, queue: &str) -> PathBuf {
+    folder.join(format!("{queue}{FLAG}"))
+}
+
+/// Raises the flag of a queue.
+///
+/// Where that fails it is passed over: whoever relies on flags has a timer behind them.
+pub fn raise(folder: &Path, queue: &str) {
+    let path = flag(folder, queue);
+    let make =
+        || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW).open(&path);
+    if make().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        let _ = make();
+    }
+}
+
+/// Lowers the flags of the queues that are `meant`.
+pub fn lower(folder: &Path, meant: impl Fn(&str) -> bool) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        if name.strip_suffix(FLAG).is_some_and(&meant) {
+            let _ = fs::remove_file(folder.join(&name));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +150,19 @@ mod tests {
         bell.hush();
         drop(bell);
         assert!(ring(&path, |_| true).is_empty() && !path.join("w1").exists());
+    }
+
+    #[test]
+    fn a_flag_stands_until_it_is_lowered_and_is_no_bell() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("wake");
+        lower(&path, |_| true);
+        for queue in ["mail.eu", "mail.us", "mail.us"] {
+            raise(&path, queue);
+        }
+        assert!(ring(&path, |_| true).is_empty());
+        lower(&path, |queue| queue == "mail.eu");
+        assert!(!flag(&path, "mail.eu").exists() && flag(&path, "mail.us").exists());
     }
 
     #[test]

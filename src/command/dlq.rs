@@ -183,7 +183,7 @@ impl Requeue {
                 Retried::WrongState(_) | Retried::Unknown => skipped += 1,
             }
         }
-        ctx.ring()?;
+        ctx.announce_jobs(&requeued)?;
         done(ctx, "requeued", &requeued, skipped)
     }
 }
@@ -205,7 +205,7 @@ impl Discard {
         let mut dropped = Vec::new();
         // In portions, so that nobody waits long for the write lock.
         for portion in dead.chunks(500) {
-            dropped.extend(ctx.store()?.drop_dead(portion)?);
+            dropped.extend(ctx.store()?.forget(portion, &[StateKind::Dead])?);
         }
         skipped += dead.len() - dropped.len();
         ctx.ring()?;

@@ -98,7 +98,7 @@ impl Import {
             Format::Json => ctx.ui.print(&format!("{{\"v\":1,\"ids\":[{}]}}", ids(&pushed, ",")))?,
             Format::Table | Format::Plain => ctx.ui.print(&ids(&pushed, "\n"))?,
         }
-        ctx.ring()?;
+        ctx.announce(pushed.iter().filter_map(Pushed::ready_queue))?;
         Ok(Exit::Done)
     }
 }

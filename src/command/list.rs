@@ -5,6 +5,7 @@ use clap_complete::ArgValueCandidates;
 use super::{Answer, Ctx, complete, value};
 use crate::exit::{Exit, Failure};
 use crate::job::{Filter, Page, QueueName, StateKind};
+use crate::render::field::Field;
 use crate::render::{json, plain, table};
 use crate::ui::Format;
 
@@ -34,6 +35,9 @@ pub(crate) struct List {
     /// The oldest first
     #[arg(long)]
     reverse: bool,
+    /// Only these fields, parted by commas and named as in the JSON
+    #[arg(short = 'F', long, value_name = "FIELDS", value_delimiter = ',', value_parser = value::field)]
+    fields: Vec<Field>,
 }
 
 impl List {
@@ -56,10 +60,15 @@ impl List {
         let jobs = store.jobs(&filter, page)?;
         let look = &ctx.ui.look;
         match ctx.ui.format {
-            Format::Json => ctx.ui.print(&json::document("jobs", jobs.iter().map(json::job).collect()))?,
-            Format::Plain => ctx.ui.print(&plain::jobs(&jobs, look))?,
+            Format::Json => {
+                let jobs = jobs.iter().map(|job| json::fields(job, &self.fields));
+                ctx.ui.print(&json::document("jobs", jobs.collect()))?;
+            }
+            Format::Plain if self.fields.is_empty() => ctx.ui.print(&plain::jobs(&jobs, &Field::PLAIN, look))?,
+            Format::Plain => ctx.ui.print(&plain::jobs(&jobs, &self.fields, look))?,
             Format::Table if jobs.is_empty() => ctx.ui.hint("no jobs"),
-            Format::Table => ctx.ui.print(&table::jobs(&jobs, look))?,
+            Format::Table if self.fields.is_empty() => ctx.ui.print(&table::jobs(&jobs, look))?,
+            Format::Table => ctx.ui.print(&table::fields(&jobs, &self.fields, look))?,
         }
         Ok(Exit::Done)
     }

@@ -27,11 +27,13 @@ mod waiter;
 pub(crate) mod r#where;
 pub(crate) mod work;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::clock::{Clock as _, Timestamp};
 use crate::config::{ChosenBy, Config};
 use crate::exit::{Exit, Failure};
+use crate::job::{JobId, QueueName};
 use crate::store::{self, Access, Store, Target, Tidy};
 use crate::ui::Ui;
 use crate::wake;
@@ -83,6 +85,24 @@ impl Ctx {
     /// Where bells hang.
     pub(crate) fn bells(&self) -> Result<PathBuf, Failure> {
         Ok(store::bells(&self.target()?.0))
+    }
+
+    /// Says that jobs of these queues are ready now, and wakes those who wait for something to happen.
+    pub(crate) fn announce<'q>(&mut self, queues: impl IntoIterator<Item = &'q QueueName>) -> Result<(), Failure> {
+        let bells = self.bells()?;
+        for queue in queues.into_iter().collect::<BTreeSet<_>>() {
+            wake::raise(&bells, queue.as_str());
+        }
+        self.ring()
+    }
+
+    /// The same for jobs that were made ready.
+    pub(crate) fn announce_jobs(&mut self, ids: &[JobId]) -> Result<(), Failure> {
+        let mut queues = BTreeSet::new();
+        for &id in ids {
+            queues.extend(self.store()?.job(id)?.map(|job| job.queue));
+        }
+        self.announce(&queues)
     }
 
     /// Wakes those who wait for something to happen, after it has; where no worker is there to do

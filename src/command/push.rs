@@ -35,7 +35,7 @@ impl Push {
             }
             Format::Table | Format::Plain => ctx.ui.print(&pushed.id.to_string())?,
         }
-        ctx.ring()?;
+        ctx.announce(pushed.ready_queue())?;
         explain(ctx, &pushed)?;
         Ok(Exit::Done)
     }

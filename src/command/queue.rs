@@ -181,7 +181,11 @@ fn set_paused(ctx: &mut Ctx, queues: &[QueueName], is_paused: bool) -> Answer {
             None => return Err(unknown(queue)),
         }
     }
-    ctx.ring()?;
+    if is_paused {
+        ctx.ring()?
+    } else {
+        ctx.announce(queues)?
+    }
     Ok(Exit::Done)
 }
 

@@ -23,9 +23,13 @@ impl Retry {
         let now = ctx.now();
         let jobs = selection::named(ctx.store()?, &self.ids)?;
         let mut exit = Exit::Done;
+        let mut ready = Vec::new();
         for (id, _) in jobs {
             match ctx.store()?.retry(id, &states, now)? {
-                Retried::Ready => ctx.ui.hint(format_args!("job {id} is ready")),
+                Retried::Ready => {
+                    ready.push(id);
+                    ctx.ui.hint(format_args!("job {id} is ready"));
+                }
                 Retried::WrongState(state) => {
                     ctx.ui.say(format_args!("job {id} is {}; there is nothing to retry", state.name()));
                     exit = exit.or(Exit::Refused);
@@ -37,7 +41,7 @@ impl Retry {
                 Retried::Unknown => exit = exit.or(Exit::NotFound),
             }
         }
-        ctx.ring()?;
+        ctx.announce_jobs(&ready)?;
         Ok(exit)
     }
 }

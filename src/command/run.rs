@@ -37,8 +37,9 @@ impl Run {
         options.max_attempts.get_or_insert(1);
         let mut interrupts = SignalPipe::of_shutdown().map_err(|error| Failure::usage(error.to_string()))?;
         let draft = options.draft(ctx)?;
-        let Pushed { id, outcome, .. } = draft::push(ctx, draft)?;
-        ctx.ring()?;
+        let pushed = draft::push(ctx, draft)?;
+        ctx.announce(pushed.ready_queue())?;
+        let Pushed { id, outcome, .. } = pushed;
         if outcome != PushOutcome::Created {
             ctx.ui.say(format_args!("the key is held by job {id}; its end is waited for"));
         }

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 
 use crate::clock::Timestamp;
 use crate::job::{Backoff, IdRange, Jitter, JobId, NewJob, QueueName, QueuePattern, StateKind};
+use crate::render::field::Field;
 
 /// A length of time: `90s`, `1h 30m`, `500ms`, `2d`.
 ///
@@ -168,6 +169,11 @@ pub(crate) fn pattern(text: &str) -> Result<QueuePattern, String> {
 pub(crate) fn state(text: &str) -> Result<StateKind, String> {
     let known = StateKind::ALL.into_iter().find(|state| state.name() == text);
     known.ok_or_else(|| format!("write one of {}", StateKind::ALL.map(StateKind::name).join(", ")))
+}
+
+/// A field of a job.
+pub(crate) fn field(text: &str) -> Result<Field, String> {
+    Field::named(text).ok_or_else(|| format!("write some of {}", Field::names().collect::<Vec<_>>().join(", ")))
 }
 
 /// A label: `NAME=VALUE`.

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::id::{IdRange, JobId, QueueName};
-use super::new::{Backoff, Jitter};
+use super::new::{Backoff, Due, Jitter};
 use super::state::StateKind;
 use crate::clock::Timestamp;
 
@@ -79,6 +79,34 @@ pub struct QueueSettings {
     pub dead_on: Option<Vec<RangeInclusive<i32>>>,
     /// The priority of a job.
     pub priority: Option<i32>,
+    /// How long finished jobs are kept; `Some(None)`: for ever.
+    pub keep: Option<Option<Duration>>,
+    /// How many finished jobs are kept; `Some(None)`: all.
+    pub keep_rows: Option<Option<u64>>,
+}
+
+/// Which finished jobs of a queue are forgotten: succeeded and cancelled ones, never dead ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Those that ended before this instant; `None`: none for their age.
+    pub before: Option<Timestamp>,
+    /// The oldest of more than so many; `None`: none for their number.
+    pub max_rows: Option<u64>,
+}
+
+/// What is to become different of a job; `None` leaves it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobChange {
+    /// Its priority.
+    pub priority: Option<i32>,
+    /// When it may run.
+    pub due: Option<Due>,
+    /// The queue that it moves to, made if need be.
+    pub queue: Option<QueueName>,
+    /// How long each further attempt may take; `Some(None)`: for ever.
+    pub timeout: Option<Option<Duration>>,
+    /// How often it is tried.
+    pub max_attempts: Option<u32>,
 }
 
 /// A queue as the store has it.
@@ -97,4 +125,6 @@ pub struct Queue {
     pub oldest_ready: Option<Timestamp>,
     /// How many live workers serve it.
     pub n_workers: usize,
+    /// When a worker that served it was last there, as far as that was recorded.
+    pub served_until: Option<Timestamp>,
 }

@@ -8,11 +8,13 @@ mod event;
 mod filter;
 mod id;
 mod new;
+mod pace;
 mod state;
 
 pub use attempt::{Attempt, Chunk, Outcome, Report, Settlement, Stream, Usage, Verdict};
 pub use event::{Event, StopReason};
-pub use filter::{Filter, Page, Queue, QueueSettings, Tally};
+pub use filter::{Filter, JobChange, Page, Queue, QueueSettings, Retention, Tally};
 pub use id::{BadName, IdRange, JobId, Lease, QueueName, QueuePattern, Token, WorkerId};
 pub use new::{Backoff, Command, Context, Defaults, Due, EnvVars, Jitter, KeyRule, Labels, NewJob, OnDuplicate, Terms};
+pub use pace::{Histogram, Pace};
 pub use state::{Claimed, Ending, Job, Reason, State, StateKind};

@@ -162,6 +162,10 @@ impl Defaults {
     pub const MAX_ATTEMPTS: u32 = 5;
     /// Its priority.
     pub const PRIORITY: i32 = 0;
+    /// How long a finished job is kept.
+    pub const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
+    /// How many finished jobs a queue keeps.
+    pub const KEEP_ROWS: u64 = 100_000;
     /// How long after the push a key is held.
     pub const KEY_TTL: Duration = Duration::from_secs(24 * 3600);
 }

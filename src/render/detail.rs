@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Look, text, words};
+use super::{Look, bars, text, words};
 use crate::job::{Attempt, Context, Defaults, EnvVars, Job, Queue, QueueSettings, State, Terms};
 
 /// A job with its attempts, as `show` gives it.
@@ -24,9 +24,7 @@ pub fn job(job: &Job, context: Option<&(Context, EnvVars)>, attempts: &[Attempt]
         fact("key", text::safe(key.as_bytes()));
     }
     if !job.labels.is_empty() {
-        let labels: Vec<String> =
-            job.labels.iter().map(|(name, value)| format!("{name}={}", text::safe(value.as_bytes()))).collect();
-        fact("labels", labels.join(" "));
+        fact("labels", words::labels(&job.labels));
     }
     if job.payload_bytes > 0 {
         fact("payload", words::bytes(job.payload_bytes));
@@ -42,6 +40,8 @@ pub fn job(job: &Job, context: Option<&(Context, EnvVars)>, attempts: &[Attempt]
     if !attempts.is_empty() {
         lines.push(String::new());
         lines.push(attempts_table(attempts, look));
+        lines.push(String::new());
+        lines.push(timeline(job, attempts, look));
     }
     lines.join("\n")
 }
@@ -101,8 +101,48 @@ fn attempts_table(attempts: &[Attempt], look: &Look) -> String {
                 .map_or_else(String::new, |error| text::safe(error.as_bytes())),
         ]
     });
-    super::table::fit(&["ATTEMPT", "STARTED", "TOOK", "END", "CPU", "MEMORY", "OUTPUT", "ERROR"], rows.collect(), look)
+    let header = [
+        ("ATTEMPT", 0),
+        ("STARTED", 3),
+        ("TOOK", 0),
+        ("END", 0),
+        ("CPU", 6),
+        ("MEMORY", 5),
+        ("OUTPUT", 4),
+        ("ERROR", 0),
+    ];
+    super::table::fit(&header, rows.collect(), look)
 }
+
+/// The widest that a timeline gets, in columns: wider, the eye loses the line.
+const MAX_TIMELINE: usize = 72;
+
+/// When each attempt ran, to scale, from the push to the last end (to now, where the job is not done
+/// with): a bar for each attempt, the newest of many.
+fn timeline(job: &Job, attempts: &[Attempt], look: &Look) -> String {
+    let ended = |attempt: &Attempt| attempt.report.as_ref().map_or(look.now, |report| report.ended_at);
+    let last = attempts.iter().map(ended).max().unwrap_or(look.now);
+    let end = if job.state.kind().is_final() { last } else { last.max(look.now) };
+    let whole = (job.created_at, end);
+    let shown = &attempts[attempts.len().saturating_sub(MAX_BARS)..];
+    let widest = shown.iter().map(|attempt| attempt.token.to_string().len()).max().unwrap_or(1);
+    let columns = look.width.saturating_sub(widest + 14).clamp(10, MAX_TIMELINE);
+    let bars = shown.iter().map(|attempt| {
+        let bar = bars::stretch((attempt.started_at, ended(attempt)), whole, columns, look);
+        let start = words::length(attempt.started_at.since(job.created_at));
+        format!("  {:>widest$}  {bar}  +{start}", attempt.token.get())
+    });
+    let scale = format!(
+        "  {} from the push, {}, to {}",
+        words::length(end.since(job.created_at)),
+        words::clock(job.created_at, look),
+        words::clock(end, look)
+    );
+    std::iter::once(scale).chain(bars).collect::<Vec<_>>().join("\n")
+}
+
+/// How many attempts the timeline shows.
+const MAX_BARS: usize = 20;
 
 /// A queue with what it has of its own, as `queue show` gives it: name and value a line.
 pub fn queue(queue: &Queue, look: &Look) -> Vec<(&'static str, String)> {
@@ -120,7 +160,7 @@ pub fn queue(queue: &Queue, look: &Look) -> Vec<(&'static str, String)> {
 
 /// What jobs of a queue get where their push does not say: the option, its value, and whether the
 /// queue has it of its own.
-pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 7] {
+pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 9] {
     let terms = Terms::default();
     let limit = |limit: Option<Duration>| limit.map_or("none".to_owned(), words::exact);
     let dead_on = settings.dead_on.as_deref().filter(|codes| !codes.is_empty());
@@ -129,6 +169,8 @@ pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 7] {
     let jitter = settings.jitter.unwrap_or(terms.jitter);
     let kill_after = settings.kill_after.unwrap_or(terms.kill_after);
     let priority = settings.priority.unwrap_or(Defaults::PRIORITY);
+    let keep = settings.keep.unwrap_or(Some(Defaults::KEEP));
+    let keep_rows = settings.keep_rows.unwrap_or(Some(Defaults::KEEP_ROWS));
     [
         ("max-attempts", max_attempts.to_string(), settings.max_attempts.is_some()),
         ("backoff", words::backoff(backoff), settings.backoff.is_some()),
@@ -137,6 +179,8 @@ pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 7] {
         ("kill-after", words::exact(kill_after), settings.kill_after.is_some()),
         ("dead-on", dead_on.map_or("none".to_owned(), words::codes), settings.dead_on.is_some()),
         ("priority", priority.to_string(), settings.priority.is_some()),
+        ("keep", limit(keep), settings.keep.is_some()),
+        ("keep-rows", keep_rows.map_or("none".to_owned(), |n| n.to_string()), settings.keep_rows.is_some()),
     ]
 }
 

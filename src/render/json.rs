@@ -7,9 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{text, words};
+use super::field::Field;
+use super::{Finding, Worker, text, words};
 use crate::clock::Timestamp;
-use crate::job::{Attempt, Command, Event, Job, JobId, Queue, QueueName, Report, State, StateKind};
+use crate::job::{Attempt, Chunk, Command, Event, Job, JobId, Pace, Queue, QueueName, Report, State, StateKind, Token};
 
 /// A document with one key.
 pub fn document(key: &str, value: Value) -> String {
@@ -54,6 +55,11 @@ pub fn job(job: &Job) -> Value {
         "event_id": null,
         "subscription": null,
     })
+}
+
+/// These fields of a job; all that the public JSON has, where none is named.
+pub fn fields(of: &Job, fields: &[Field]) -> Value {
+    if fields.is_empty() { job(of) } else { fields.iter().map(|field| (field.name(), field.json(of))).collect() }
 }
 
 /// Why a dead job is dead.
@@ -122,6 +128,60 @@ pub fn queue(queue: &Queue, now: Timestamp) -> Value {
         "oldest_ready_ms": queue.oldest_ready.map(|since| millis(now.since(since))),
         "workers": queue.n_workers,
     })
+}
+
+/// A queue with its pace since the beginning of what was asked for.
+pub fn stats(queue: &Queue, pace: Option<&Pace>, now: Timestamp) -> Value {
+    let mut value = self::queue(queue, now);
+    let (succeeded, failed) = super::ended(pace);
+    value["done"] = succeeded.into();
+    value["failed"] = failed.into();
+    for (name, lengths) in ["run_ms", "wait_ms"].into_iter().zip(super::percentiles(pace)) {
+        let [p50, p95, p99] = lengths.map(|length| length.map(millis));
+        value[name] = json!({ "p50": p50, "p95": p95, "p99": p99 });
+    }
+    value
+}
+
+/// A worker.
+pub fn worker(worker: &Worker) -> Value {
+    json!({
+        "id": worker.id,
+        "host": worker.host,
+        "pid": worker.pid,
+        "queues": worker.queues.split(',').collect::<Vec<_>>(),
+        "jobs": worker.n_slots,
+        "running": ids(&worker.running),
+        "since": words::utc(worker.since),
+        "heartbeat_at": words::utc(worker.heartbeat_at),
+    })
+}
+
+/// Job numbers.
+pub fn ids(ids: &[JobId]) -> Value {
+    ids.iter().map(|id| id.get()).collect()
+}
+
+/// Findings.
+pub fn findings(findings: &[Finding]) -> Value {
+    let one = |finding: &Finding| json!({ "code": finding.code, "message": finding.message, "hint": finding.hint });
+    findings.iter().map(one).collect()
+}
+
+/// A piece of output of a running attempt, a line.
+pub fn chunk(id: JobId, token: Token, chunk: &Chunk) -> String {
+    let mut value = json!({
+        "v": 1,
+        "id": id.get(),
+        "attempt": token.get(),
+        "stream": chunk.stream.name(),
+        "offset": chunk.offset,
+    });
+    match std::str::from_utf8(&chunk.bytes) {
+        Ok(text) => value["text"] = text.into(),
+        Err(_) => value["base64"] = STANDARD.encode(&chunk.bytes).into(),
+    }
+    value.to_string()
 }
 
 /// Output of an attempt: as text where it is UTF-8, else as `…_base64`.

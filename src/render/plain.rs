@@ -1,22 +1,15 @@
 //! For scripts: one record a line, fields parted by tabs, no header, nothing cut, nothing relative.
 //! The columns and their order are a promise.
 
-use super::{Look, text, words};
-use crate::job::{Job, Queue, StateKind};
+use std::time::Duration;
 
-/// `id queue state attempt max_attempts created_at command`.
-pub fn jobs(jobs: &[Job], look: &Look) -> String {
-    lines(jobs.iter().map(|job| {
-        [
-            job.id.to_string(),
-            job.queue.to_string(),
-            job.state.kind().name().to_owned(),
-            job.attempt.to_string(),
-            job.max_attempts.to_string(),
-            words::local(job.created_at, look),
-            text::command(job.command.as_ref()),
-        ]
-    }))
+use super::field::Field;
+use super::{Finding, Look, Worker, text, words};
+use crate::job::{Job, Pace, Queue, StateKind};
+
+/// These fields of each job; for `list`, [`Field::PLAIN`].
+pub fn jobs(jobs: &[Job], fields: &[Field], look: &Look) -> String {
+    lines(jobs.iter().map(|job| fields.iter().map(|field| field.text(job, look)).collect::<Vec<_>>()))
 }
 
 /// `id queue reason attempt died_at error command`.
@@ -36,17 +29,55 @@ pub fn dead(jobs: &[Job], look: &Look) -> String {
 
 /// `name paused ready scheduled retrying running blocked succeeded dead cancelled oldest_ready_ms workers`.
 pub fn queues(queues: &[Queue], look: &Look) -> String {
-    use StateKind::{Blocked, Cancelled, Dead, Ready, Retrying, Running, Scheduled, Succeeded};
-    lines(queues.iter().map(|queue| {
-        let counts = [Ready, Scheduled, Retrying, Running, Blocked, Succeeded, Dead, Cancelled];
-        let counts = counts.map(|state| queue.tally.get(state).to_string());
-        let is_paused = if queue.paused_at.is_some() { "paused" } else { "-" };
-        let oldest = queue.oldest_ready.map(|since| look.now.since(since).as_millis().to_string());
-        let mut fields = vec![queue.name.to_string(), is_paused.to_owned()];
-        fields.extend(counts);
-        fields.push(oldest.unwrap_or_else(|| "-".to_owned()));
-        fields.push(queue.n_workers.to_string());
+    lines(queues.iter().map(|queue| counts(queue, look)))
+}
+
+/// The columns of [`queues`], then `done failed run_p50 run_p95 run_p99 wait_p50 wait_p95 wait_p99`, the
+/// last six in milliseconds.
+pub fn stats(queues: &[(Queue, Option<Pace>)], look: &Look) -> String {
+    lines(queues.iter().map(|(queue, pace)| {
+        let mut fields = counts(queue, look);
+        let (succeeded, failed) = super::ended(pace.as_ref());
+        fields.extend([succeeded.to_string(), failed.to_string()]);
+        let lengths = super::percentiles(pace.as_ref());
+        let millis = |length: Option<Duration>| length.map(|length| length.as_millis().to_string());
+        fields.extend(lengths.into_iter().flatten().map(|length| millis(length).unwrap_or_else(|| "-".to_owned())));
         fields
+    }))
+}
+
+fn counts(queue: &Queue, look: &Look) -> Vec<String> {
+    use StateKind::{Blocked, Cancelled, Dead, Ready, Retrying, Running, Scheduled, Succeeded};
+    let counts = [Ready, Scheduled, Retrying, Running, Blocked, Succeeded, Dead, Cancelled];
+    let is_paused = if queue.paused_at.is_some() { "paused" } else { "-" };
+    let oldest = queue.oldest_ready.map(|since| look.now.since(since).as_millis().to_string());
+    let mut fields = vec![queue.name.to_string(), is_paused.to_owned()];
+    fields.extend(counts.map(|state| queue.tally.get(state).to_string()));
+    fields.push(oldest.unwrap_or_else(|| "-".to_owned()));
+    fields.push(queue.n_workers.to_string());
+    fields
+}
+
+/// `id host pid queues jobs running since heartbeat_at`; queues and running jobs parted by commas.
+pub fn workers(workers: &[Worker], look: &Look) -> String {
+    lines(workers.iter().map(|worker| {
+        [
+            worker.id.to_string(),
+            text::safe(worker.host.as_bytes()),
+            worker.pid.to_string(),
+            worker.queues.clone(),
+            worker.n_slots.to_string(),
+            words::ids(&worker.running),
+            words::local(worker.since, look),
+            words::local(worker.heartbeat_at, look),
+        ]
+    }))
+}
+
+/// `code message hint` of what was found.
+pub fn findings(findings: &[Finding]) -> String {
+    lines(findings.iter().map(|finding| {
+        [finding.code.to_owned(), text::safe(finding.message.as_bytes()), text::safe(finding.hint.as_bytes())]
     }))
 }
 

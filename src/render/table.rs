@@ -2,11 +2,12 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::{Look, text, words};
-use crate::job::{Job, Queue, StateKind};
+use super::field::Field;
+use super::{Finding, Look, Worker, bars, text, words};
+use crate::job::{Job, Pace, Queue, StateKind};
 
-/// The narrowest a last column gets; narrower it would say nothing.
-const MIN_LAST: usize = 8;
+/// The narrowest a last column gets while another can give way.
+const MIN_LAST: usize = 16;
 
 /// The jobs of `list`.
 pub fn jobs(jobs: &[Job], look: &Look) -> String {
@@ -20,7 +21,8 @@ pub fn jobs(jobs: &[Job], look: &Look) -> String {
             text::command(job.command.as_ref()),
         ]
     });
-    let text = fit(&["ID", "QUEUE", "STATE", "TRY", "AGE", "COMMAND"], rows.collect(), look);
+    let text =
+        fit(&[("ID", 0), ("QUEUE", 1), ("STATE", 0), ("TRY", 2), ("AGE", 3), ("COMMAND", 0)], rows.collect(), look);
     paint(&text, jobs.iter().map(|job| job.state.kind()), look)
 }
 
@@ -38,7 +40,8 @@ pub fn dead(jobs: &[Job], look: &Look) -> String {
             text::command(job.command.as_ref()),
         ]
     });
-    fit(&["ID", "QUEUE", "DIED", "TRY", "REASON", "LAST ERROR", "COMMAND"], rows.collect(), look)
+    let header = [("ID", 0), ("QUEUE", 2), ("DIED", 3), ("TRY", 5), ("REASON", 4), ("LAST ERROR", 0), ("COMMAND", 1)];
+    fit(&header, rows.collect(), look)
 }
 
 /// How a job's last attempt ended: `exit 111: connect: Connection refused`.
@@ -50,20 +53,122 @@ pub fn error(job: &Job) -> String {
     }
 }
 
-/// The queues of `queue list` and `stats`.
+/// The queues of `queue list`.
 pub fn queues(queues: &[Queue], look: &Look) -> String {
     use StateKind::{Cancelled, Dead, Ready, Retrying, Running, Scheduled, Succeeded};
     let rows = queues.iter().map(|queue| {
-        let name = queue.name.to_string();
-        let mut row = vec![if queue.paused_at.is_some() { format!("{name} (paused)") } else { name }];
+        let mut row = vec![name(queue)];
         let states = [Ready, Scheduled, Retrying, Running, Succeeded, Dead, Cancelled];
         row.extend(states.map(|state| queue.tally.get(state).to_string()));
         row.push(queue.oldest_ready.map_or("-".to_owned(), |since| words::age(look.now.since(since))));
         row.push(queue.n_workers.to_string());
         row
     });
-    let header =
-        ["QUEUE", "READY", "SCHEDULED", "RETRYING", "RUNNING", "SUCCEEDED", "DEAD", "CANCELLED", "OLDEST", "WORKERS"];
+    let header = [
+        ("QUEUE", 0),
+        ("READY", 0),
+        ("SCHEDULED", 5),
+        ("RETRYING", 3),
+        ("RUNNING", 0),
+        ("SUCCEEDED", 4),
+        ("DEAD", 0),
+        ("CANCELLED", 7),
+        ("OLDEST", 2),
+        ("WORKERS", 0),
+    ];
+    fit(&header, rows.collect(), look)
+}
+
+/// The queues of `stats`, with what went on lately; `course` is how many attempts ended from one
+/// stretch of time to the next.
+pub fn stats(queues: &[(Queue, Option<Pace>, Vec<u64>)], look: &Look) -> String {
+    use StateKind::{Blocked, Dead, Ready, Retrying, Running, Scheduled};
+    let rows = queues.iter().map(|(queue, pace, course)| {
+        let n = |state| queue.tally.get(state);
+        let (succeeded, failed) = super::ended(pace.as_ref());
+        let failure_rate = match succeeded + failed {
+            0 => "-".to_owned(),
+            n => format!("{}%", (failed * 100 + n / 2) / n),
+        };
+        let length = |length: Option<std::time::Duration>| length.map_or("-".to_owned(), words::length);
+        let [run, wait] = super::percentiles(pace.as_ref()).map(|lengths| lengths.map(length));
+        let mut row = vec![name(queue), (n(Ready) + n(Blocked)).to_string(), n(Running).to_string()];
+        row.extend([n(Scheduled), n(Retrying), n(Dead)].map(|n| n.to_string()));
+        row.extend([succeeded.to_string(), failure_rate]);
+        row.extend(run);
+        row.extend(wait);
+        row.push(bars::sparkline(course, look));
+        row
+    });
+    let header = [
+        ("QUEUE", 0),
+        ("WAITING", 0),
+        ("RUNNING", 0),
+        ("SCHEDULED", 3),
+        ("RETRYING", 2),
+        ("DEAD", 0),
+        ("DONE", 0),
+        ("FAILED", 1),
+        ("RUN P50", 4),
+        ("P95", 5),
+        ("P99", 6),
+        ("WAIT P50", 7),
+        ("P95", 8),
+        ("P99", 9),
+        ("COURSE", 0),
+    ];
+    fit(&header, rows.collect(), look)
+}
+
+fn name(queue: &Queue) -> String {
+    if queue.paused_at.is_some() { format!("{} (paused)", queue.name) } else { queue.name.to_string() }
+}
+
+/// The workers of `workers`.
+pub fn workers(workers: &[Worker], look: &Look) -> String {
+    let rows = workers.iter().map(|worker| {
+        let jobs = words::ids(&worker.running);
+        vec![
+            worker.id.clone(),
+            text::safe(worker.host.as_bytes()),
+            worker.pid.to_string(),
+            worker.queues.clone(),
+            format!("{}/{}", worker.running.len(), worker.n_slots),
+            words::age(look.now.since(worker.since)),
+            format!("{} ago", words::age(look.now.since(worker.heartbeat_at))),
+            if jobs.is_empty() { "-".to_owned() } else { jobs },
+        ]
+    });
+    let header = [
+        ("WORKER", 0),
+        ("HOST", 4),
+        ("PID", 2),
+        ("QUEUES", 0),
+        ("BUSY", 0),
+        ("UP", 3),
+        ("HEARTBEAT", 1),
+        ("RUNNING", 0),
+    ];
+    fit(&header, rows.collect(), look)
+}
+
+/// Findings, each with what would change it.
+pub fn findings(findings: &[Finding]) -> String {
+    let lines = findings.iter().map(|finding| {
+        let message = text::safe(finding.message.as_bytes());
+        match finding.hint.as_str() {
+            "" => message,
+            hint => format!("{message}\n    {}", text::safe(hint.as_bytes())),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// These fields of each job, as `list -F` has it.
+pub fn fields(jobs: &[Job], fields: &[Field], look: &Look) -> String {
+    let names: Vec<String> = fields.iter().map(|field| field.name().to_uppercase()).collect();
+    let header: Vec<(&str, u8)> = names.iter().map(|name| (name.as_str(), 0)).collect();
+    let rows = jobs.iter().map(|job| fields.iter().map(|field| field.text(job, look)).collect());
     fit(&header, rows.collect(), look)
 }
 
@@ -74,30 +179,49 @@ pub fn pairs(pairs: &[(&str, String)]) -> String {
     lines.join("\n")
 }
 
-/// A table of these rows. Cells are one line each; the last is cut to what room there is, because
-/// left to itself the library would wrap it.
-pub(super) fn fit(header: &[&str], mut rows: Vec<Vec<String>>, look: &Look) -> String {
+/// A table of these rows under a header of names, each with the turn in which its column gives way
+/// where there is no room: the highest first, those of turn 0 never.
+///
+/// Cells are one line each. The last is cut to what room there is, because left to itself the library
+/// would wrap it; it keeps [`MIN_LAST`] columns as long as another can give way.
+pub(super) fn fit(header: &[(&str, u8)], rows: Vec<Vec<String>>, look: &Look) -> String {
     let last = header.len() - 1;
-    let column =
-        |n: usize| rows.iter().map(|row| text::width(&row[n])).chain([text::width(header[n])]).max().unwrap_or(0);
-    let taken: usize = (0..last).map(|n| column(n) + 2).sum();
-    let room = look.width.saturating_sub(taken).max(MIN_LAST);
-    for row in &mut rows {
-        row[last] = text::cut(&row[last], room, look.has_unicode);
-    }
+    let widths: Vec<usize> = (0..=last)
+        .map(|n| rows.iter().map(|row| text::width(&row[n])).chain([text::width(header[n].0)]).max().unwrap_or(0))
+        .collect();
+    let kept = kept(header, &widths, look.width);
+    let taken: usize = kept.iter().filter(|&&n| n != last).map(|&n| widths[n] + 2).sum();
+    let room = look.width.saturating_sub(taken).max(MIN_LAST.min(look.width));
+    let cell = |n: usize, text: &str| if n == last { text::cut(text, room, look.has_unicode) } else { text.to_owned() };
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header);
-    table.add_rows(rows);
-    for (n, name) in header.iter().enumerate() {
-        let column = table.column_mut(n).expect("every column has a header");
+    table.set_header(kept.iter().map(|&n| cell(n, header[n].0)));
+    table.add_rows(rows.iter().map(|row| kept.iter().map(|&n| cell(n, &row[n])).collect::<Vec<_>>()));
+    for (place, &n) in kept.iter().enumerate() {
+        let column = table.column_mut(place).expect("every column has a header");
         column.set_padding((0, if n == last { 0 } else { 2 }));
-        if *name == "ID" {
+        if header[n].0 == "ID" {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
+    // Where even that is too wide, the lines are cut: a terminal would wrap them.
+    let lines = table.lines().map(|line| text::cut(line.trim_end(), look.width, look.has_unicode));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Which columns there is room for.
+fn kept(header: &[(&str, u8)], widths: &[usize], room: usize) -> Vec<usize> {
+    let last = header.len() - 1;
+    let mut kept: Vec<usize> = (0..header.len()).collect();
+    loop {
+        let needed =
+            kept.iter().map(|&n| if n == last { widths[n].min(MIN_LAST) } else { widths[n] + 2 }).sum::<usize>();
+        let next = kept.iter().copied().filter(|&n| header[n].1 > 0).max_by_key(|&n| header[n].1);
+        match next {
+            Some(next) if needed > room => kept.retain(|&n| n != next),
+            Some(_) | None => return kept,
+        }
+    }
 }
 
 /// Paints the header, and the state in each line. The words stay: colour alone says nothing.

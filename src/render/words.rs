@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::Look;
+use super::{Look, text};
 use crate::clock::Timestamp;
-use crate::job::{Backoff, Jitter, Job, Reason, State};
+use crate::job::{Backoff, Jitter, Job, JobId, Labels, Reason, State};
 
 /// RFC 3339 in UTC, with milliseconds: the time of the JSON.
 pub fn utc(at: Timestamp) -> String {
@@ -93,6 +93,18 @@ pub fn bytes(n: u64) -> String {
 /// `1 job`, `2 jobs`.
 pub fn count(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+/// Job numbers, parted by commas.
+pub fn ids(ids: &[JobId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Labels as they are given on the command line.
+pub fn labels(labels: &Labels) -> String {
+    let labels: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{name}={}", text::safe(value.as_bytes()))).collect();
+    labels.join(" ")
 }
 
 /// A state, and how long it lasts or will last.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::job::{
-    Chunk, Claimed, Context, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind, WorkerId,
+    Chunk, Claimed, Context, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind, Tally, WorkerId,
 };
 
 /// What became of one pushed job.
@@ -18,6 +18,13 @@ pub struct Pushed {
     pub outcome: PushOutcome,
     /// Where that job stands.
     pub state: StateKind,
+}
+
+impl Pushed {
+    /// Its queue, if a worker of it has something to do now.
+    pub fn ready_queue(&self) -> Option<&QueueName> {
+        (self.state == StateKind::Ready).then_some(&self.queue)
+    }
 }
 
 /// Whether a push made a job.
@@ -47,6 +54,8 @@ pub struct NewWorker {
     pub n_slots: usize,
     /// How long it may be silent.
     pub lease: Duration,
+    /// Whether it has a handler, so that it can serve jobs without a command.
+    pub has_handler: bool,
 }
 
 /// A registered worker.
@@ -62,6 +71,8 @@ pub struct Worker {
     pub heartbeat_at: Timestamp,
     /// Whether its process lives.
     pub is_alive: bool,
+    /// The jobs that it runs.
+    pub running: Vec<JobId>,
 }
 
 /// Which queues a worker serves.
@@ -105,6 +116,8 @@ pub struct Turned {
     pub claimed: Vec<Claimed>,
     /// Jobs that died because they were not started in time.
     pub expired: Vec<Job>,
+    /// Queues, served or not, that are open and in which jobs fell due.
+    pub promoted: Vec<QueueName>,
     /// When the next waiting job of a served queue falls due.
     pub next_due: Option<Timestamp>,
     /// More fell due than one turn makes ready: take another at once.
@@ -181,6 +194,41 @@ pub enum Retried {
     KeyTaken(JobId),
     /// There is no such job.
     Unknown,
+}
+
+/// What became of an update.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Updated {
+    /// It is as was asked, and stands there now.
+    Done(StateKind),
+    /// It stands in a state in which that cannot be changed any more.
+    WrongState(StateKind),
+    /// Another job holds its key in the queue that it was to move to.
+    KeyTaken(JobId),
+    /// There is no such job.
+    Unknown,
+}
+
+/// What became of the removal of a queue.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// It is gone, with its settings.
+    Gone,
+    /// It has jobs, and stays.
+    NotEmpty(Tally),
+    /// There is no such queue.
+    Unknown,
+}
+
+/// How many jobs go before one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// At least so many.
+    pub n: usize,
+    /// There may be more; they were not counted.
+    pub is_more: bool,
 }
 
 /// How thorough the housekeeping is.

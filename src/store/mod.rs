@@ -14,18 +14,18 @@ mod error;
 pub mod sqlite;
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use answer::{
-    Cancelled, Mark, NewWorker, Orphan, PushOutcome, Pushed, Retried, Serving, Settled, Standing, Tidy, Turn, Turned,
-    Worker,
+    Ahead, Cancelled, Mark, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried, Serving, Settled, Standing, Tidy,
+    Turn, Turned, Updated, Worker,
 };
 pub use error::{Error, Result};
 
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
-    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobId, Lease, NewJob, Page, Queue, QueueName,
-    QueueSettings, StateKind, Stream, Token, WorkerId,
+    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page, Queue,
+    QueueName, QueueSettings, Retention, StateKind, Stream, Token, WorkerId,
 };
 
 /// A durable queue of jobs.
@@ -59,7 +59,7 @@ pub trait Store: Send {
     /// # Errors
     ///
     /// Those of any write.
-    fn retire(&mut self, worker: WorkerId) -> Result<()>;
+    fn retire(&mut self, worker: WorkerId, now: Timestamp) -> Result<()>;
 
     /// Which workers are registered, living and dead.
     ///
@@ -145,12 +145,43 @@ pub trait Store: Send {
     /// Those of any write.
     fn retry(&mut self, id: JobId, states: &[StateKind], now: Timestamp) -> Result<Retried>;
 
-    /// Forgets dead jobs with all that they left; answers which of them it forgot.
+    /// Changes what may still be changed of a job, all of it or nothing.
     ///
     /// # Errors
     ///
     /// Those of any write.
-    fn drop_dead(&mut self, ids: &[JobId]) -> Result<Vec<JobId>>;
+    fn update(&mut self, id: JobId, change: &JobChange, now: Timestamp) -> Result<Updated>;
+
+    /// Forgets those of `ids` that stand in one of `states`, with all that they left; answers which.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn forget(&mut self, ids: &[JobId], states: &[StateKind]) -> Result<Vec<JobId>>;
+
+    /// Forgets the oldest finished jobs of a queue that are no longer to be kept, at most so many
+    /// that nobody waits long; answers how many. To be called again until that is none.
+    ///
+    /// A job that still holds its key is kept until it does not.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn prune(&mut self, queue: &QueueName, keep: &Retention, now: Timestamp) -> Result<usize>;
+
+    /// How many jobs [`Store::prune`] would forget, counted up to `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn prunable(&mut self, queue: &QueueName, keep: &Retention, limit: usize, now: Timestamp) -> Result<usize>;
+
+    /// Removes a queue that has no jobs, with its settings.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn remove_queue(&mut self, queue: &QueueName) -> Result<Removed>;
 
     /// Stops (or resumes) the claiming of a queue's jobs; answers whether that changed anything,
     /// `None` where there is no such queue.
@@ -230,6 +261,44 @@ pub trait Store: Send {
     /// Those of any read.
     fn output(&mut self, id: JobId, token: Token, stream: Stream, offset: u64) -> Result<Vec<Chunk>>;
 
+    /// How many ready jobs of its queue go before this one, counted up to `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn ahead(&mut self, job: &Job, limit: usize) -> Result<Ahead>;
+
+    /// The pace of every queue, by name, since the slot in which `since` lies; slots in which
+    /// nothing went on are left out.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn pace(&mut self, since: Timestamp) -> Result<Vec<(QueueName, Vec<Pace>)>>;
+
+    /// Dead and cancelled jobs, at most `limit`, that hold their key, so that whoever pushes it is
+    /// answered with them.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn blocking_keys(&mut self, limit: usize, now: Timestamp) -> Result<Vec<JobId>>;
+
+    /// What is wrong inside the file, a line each; nothing, if it is sound. Reads all of it.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn examine(&mut self) -> Result<Vec<String>>;
+
+    /// Writes a copy of the queue as of one instant into a new file, which survives a power cut once
+    /// this has returned. Others go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] where the file is there already or cannot be written.
+    fn back_up(&mut self, to: &Path) -> Result<()>;
+
     /// A number that is another one whenever anyone else has changed anything.
     ///
     /// # Errors
@@ -303,10 +372,27 @@ pub struct Place {
     pub file_system: String,
     /// The number of its owner.
     pub owner: u32,
+    /// It and what belongs to it, the folder last.
+    pub parts: Vec<Part>,
+    /// Bytes that are free for its owner on the file system.
+    pub free_bytes: u64,
+    /// Whether something is mounted on the file itself, and not on its folder.
+    pub is_mount_point: bool,
     /// Its schema.
     pub schema: u32,
     /// How it is kept consistent.
     pub journal: String,
+}
+
+/// A file or folder that belongs to a queue.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The number of its owner.
+    pub owner: u32,
+    /// Its permission bits.
+    pub mode: u32,
 }
 
 /// Describes a queue.

@@ -19,6 +19,12 @@ use crate::store::{Result, Store, Tidy};
 /// seconds in which the jobs of a dead worker should run again, with room for a loaded machine.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How often it looks for finished jobs that are no longer to be kept.
+const PRUNE: Duration = Duration::from_secs(60);
+
+/// How long it leaves the write lock to others between two portions of them.
+const PRUNE_PAUSE: Duration = Duration::from_millis(20);
+
 /// How often it looks while it stops the processes of a dead worker.
 const LOOK_CLOSELY: Duration = Duration::from_millis(50);
 
@@ -53,6 +59,7 @@ impl Keeper {
             rescue: Rescue::default(),
             next_beat: around.clock.uptime().plus(policy::heartbeat(lease)),
             next_rescue: around.clock.uptime(),
+            next_prune: around.clock.uptime(),
             version: None,
         };
         let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
@@ -111,6 +118,7 @@ struct Round {
     rescue: Rescue,
     next_beat: Uptime,
     next_rescue: Uptime,
+    next_prune: Uptime,
     version: Option<u64>,
 }
 
@@ -127,7 +135,8 @@ impl Round {
         let uptime = self.around.clock.uptime();
         let until_beat = self.next_beat.since(uptime);
         let until_rescue = self.next_rescue.since(uptime);
-        LOOK.min(until_beat.min(until_rescue).max(Duration::from_millis(1)))
+        let until_prune = self.next_prune.since(uptime);
+        LOOK.min(until_beat.min(until_rescue).min(until_prune).max(Duration::from_millis(1)))
     }
 
     fn try_walk(&mut self) -> Result<()> {
@@ -148,6 +157,21 @@ impl Round {
         }
         if at.uptime >= self.next_rescue {
             self.try_rescue(at)?;
+        }
+        if at.uptime >= self.next_prune {
+            self.prune(at)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets a portion of the finished jobs of each queue that are no longer to be kept.
+    fn prune(&mut self, at: Moment) -> Result<()> {
+        self.next_prune = at.uptime.plus(PRUNE);
+        for queue in self.store.queues()? {
+            let keep = policy::retention(&queue.settings, at.now);
+            if self.store.prune(&queue.name, &keep, at.now)? > 0 {
+                self.next_prune = at.uptime.plus(PRUNE_PAUSE);
+            }
         }
         Ok(())
     }

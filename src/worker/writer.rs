@@ -133,7 +133,7 @@ impl Desk {
 
     /// Goes off the books. What fails here is put right by the next worker.
     fn leave(&mut self) {
-        let _ = self.store.retire(self.worker);
+        let _ = self.store.retire(self.worker, self.around.clock.now());
         let _ = self.store.tidy(Tidy::Leaving);
     }
 }

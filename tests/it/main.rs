@@ -19,5 +19,6 @@ mod run;
 mod signals;
 mod support;
 mod timeout;
+mod upgrade;
 mod wait;
 mod work;

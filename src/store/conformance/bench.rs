@@ -53,6 +53,11 @@ impl<'o> Bench<'o> {
         Self { store, worker, now, open, folder }
     }
 
+    /// Where the queue lies.
+    pub(super) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Another connection and nothing more, for a thread to take along.
     pub(super) fn connection(&self) -> Box<dyn Store> {
         (self.open)(self.folder.path()).expect("another connection")
@@ -223,6 +228,7 @@ pub(super) fn worker(queues: &[&str]) -> NewWorker {
         queues: queues.iter().map(|queue| QueuePattern::new(*queue).expect("a good pattern")).collect(),
         n_slots: 2,
         lease: LEASE,
+        has_handler: false,
     }
 }
 

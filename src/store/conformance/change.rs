@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use super::bench::{Bench, Draft as _, Open, chunk, job, queue};
-use crate::job::{Backoff, Filter, Jitter, JobId, Outcome, QueueSettings, State, StateKind, Stream, Tally, Verdict};
-use crate::store::{Cancelled, Retried, Standing};
+use crate::job::{
+    Backoff, Due, Filter, Jitter, Job, JobChange, JobId, Outcome, QueueName, QueueSettings, State, StateKind, Stream,
+    Tally, Verdict,
+};
+use crate::store::{Cancelled, Retried, Standing, Updated};
 
 /// No job has this number.
 const NOBODY: JobId = JobId::new(999).expect("positive");
@@ -146,7 +149,7 @@ pub(crate) fn dropping_forgets_all_that_a_dead_job_left(open: &Open) {
     let kept = ended(&mut queue, StateKind::Dead);
     let id = ended(&mut queue, StateKind::Dead);
     let tokens: Vec<_> = queue.store.attempts(id).expect("the attempts").iter().map(|one| one.token).collect();
-    assert_eq!(queue.store.drop_dead(&[id]).expect("a drop"), [id]);
+    assert_eq!(queue.store.forget(&[id], &[StateKind::Dead]).expect("a drop"), [id]);
 
     assert_eq!(queue.store.job(id).expect("a look"), None);
     assert_eq!(queue.store.attempts(id).expect("a look"), []);
@@ -169,9 +172,76 @@ pub(crate) fn only_dead_jobs_are_dropped_and_each_once(open: &Open) {
     let others =
         [ended(&mut queue, StateKind::Succeeded), ended(&mut queue, StateKind::Cancelled), queue.push(job("a"))];
     let asked = [others[0], NOBODY, dead, others[1], others[2], dead];
-    assert_eq!(queue.store.drop_dead(&asked).expect("a drop"), [dead]);
+    assert_eq!(queue.store.forget(&asked, &[StateKind::Dead]).expect("a drop"), [dead]);
     assert_eq!(queue.all(), others);
     queue.assert_counters_agree();
+}
+
+pub(crate) fn an_update_changes_what_it_names_and_nothing_else(open: &Open) {
+    let mut bench = Bench::new(open);
+    let id = bench.push(job("a").key("k"));
+    let before = bench.job(id);
+    let change = JobChange {
+        priority: Some(7),
+        max_attempts: Some(2),
+        timeout: Some(Some(Duration::from_secs(9))),
+        queue: Some(queue("mail")),
+        due: None,
+    };
+    assert_eq!(bench.store.update(id, &change, bench.now).expect("an update"), Updated::Done(StateKind::Ready));
+    let after = Job { priority: 7, max_attempts: 2, queue: queue("mail"), ..before };
+    assert_eq!(bench.job(id), after);
+    let (context, _) = bench.store.context(id).expect("a look").expect("a context");
+    assert_eq!(context.terms.timeout, Some(Duration::from_secs(9)));
+    assert_eq!(
+        bench.store.update(id, &JobChange::default(), bench.now).expect("an update"),
+        Updated::Done(StateKind::Ready)
+    );
+    assert_eq!(bench.job(id), after);
+    bench.assert_counters_agree();
+    assert_eq!(bench.store.update(NOBODY, &change, bench.now).expect("an update"), Updated::Unknown);
+}
+
+pub(crate) fn a_waiting_job_may_be_moved_in_time(open: &Open) {
+    let mut bench = Bench::new(open);
+    let id = bench.push(job("a"));
+    let later = bench.in_secs(60);
+    let at = |due| JobChange { due: Some(due), ..JobChange::default() };
+    let update = |bench: &mut Bench<'_>, due| bench.store.update(id, &at(due), bench.now).expect("an update");
+    assert_eq!(update(&mut bench, Due::At(later)), Updated::Done(StateKind::Scheduled));
+    assert_eq!(bench.job(id).state, State::Scheduled { due: later });
+    assert_eq!(bench.claim_ids(), []);
+    assert_eq!(update(&mut bench, Due::Now), Updated::Done(StateKind::Ready));
+    let claimed = bench.claim_one();
+    assert_eq!(update(&mut bench, Due::Now), Updated::WrongState(StateKind::Running));
+    bench.end(&claimed, Outcome::Failed, Verdict::Retry { due: bench.in_secs(5) });
+    assert_eq!(update(&mut bench, Due::At(later)), Updated::Done(StateKind::Retrying));
+    bench.assert_counters_agree();
+    bench.advance(59);
+    assert_eq!(bench.claim_ids(), []);
+    bench.advance(1);
+    assert_eq!(bench.claim_ids(), [id]);
+}
+
+pub(crate) fn a_job_that_ended_is_not_updated(open: &Open) {
+    let mut bench = Bench::new(open);
+    for state in FINAL {
+        let id = ended(&mut bench, state);
+        let before = bench.job(id);
+        let change = JobChange { priority: Some(9), ..JobChange::default() };
+        assert_eq!(bench.store.update(id, &change, bench.now).expect("an update"), Updated::WrongState(state));
+        assert_eq!(bench.job(id), before);
+    }
+}
+
+pub(crate) fn a_job_does_not_move_to_a_queue_in_which_its_key_is_held(open: &Open) {
+    let mut bench = Bench::new(open);
+    let holder = bench.push(job("a").on("mail").key("k"));
+    let id = bench.push(job("a").key("k"));
+    let change = JobChange { queue: Some(queue("mail")), priority: Some(3), ..JobChange::default() };
+    assert_eq!(bench.store.update(id, &change, bench.now).expect("an update"), Updated::KeyTaken(holder));
+    assert_eq!((bench.job(id).queue, bench.job(id).priority), (QueueName::default(), 0));
+    bench.assert_counters_agree();
 }
 
 pub(crate) fn a_pause_says_whether_it_changed_anything(open: &Open) {
@@ -201,8 +271,16 @@ pub(crate) fn settings_come_back_as_they_were_set(open: &Open) {
         kill_after: Some(Duration::ZERO),
         dead_on: Some(vec![64..=78, 100..=100]),
         priority: Some(-3),
+        keep: Some(Some(Duration::from_secs(86_400))),
+        keep_rows: Some(Some(1000)),
     };
-    let some = QueueSettings { timeout: Some(None), dead_on: Some(Vec::new()), ..QueueSettings::default() };
+    let some = QueueSettings {
+        timeout: Some(None),
+        dead_on: Some(Vec::new()),
+        keep: Some(None),
+        keep_rows: Some(None),
+        ..QueueSettings::default()
+    };
     let fixed = QueueSettings { backoff: Some(Backoff::Fixed(Duration::from_secs(1))), ..full.clone() };
     let list = [1, 2, 3].map(Duration::from_secs).to_vec();
     let listed = QueueSettings { backoff: Some(Backoff::List(list)), jitter: Some(Jitter::Full), ..full.clone() };

@@ -207,7 +207,7 @@ impl<'o> Crowd<'o> {
                 let _ = store.retry(id, &states, now).expect("an answer");
             }),
             Step::Drop { nth } => self.each(nth, |store, id, _| {
-                store.drop_dead(&[id]).expect("an answer");
+                store.forget(&[id], &[StateKind::Dead]).expect("an answer");
             }),
             Step::Pause { queue: name, is_paused } => {
                 self.here.store.pause(&queue(&format!("q{name}")), is_paused, self.here.now).expect("an answer");

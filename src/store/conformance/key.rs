@@ -122,7 +122,7 @@ pub(crate) fn a_dropped_job_frees_its_key(open: &Open) {
     let claimed = queue.claim_one();
     queue.bury(&claimed);
     assert_eq!(queue.offer(job("a").key("k")).id, id);
-    assert_eq!(queue.store.drop_dead(&[id]).expect("a drop"), [id]);
+    assert_eq!(queue.store.forget(&[id], &[StateKind::Dead]).expect("a drop"), [id]);
     assert!(queue.push(job("a").key("k")) > id);
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bench::{Bench, Draft as _, Open, job, moment, queue, worker};
-use crate::job::{Filter, IdRange, JobId, NewJob, Outcome, Page, QueueName, StateKind, Tally, Verdict};
+use crate::job::{Filter, IdRange, JobId, NewJob, Outcome, Page, QueueName, Reason, StateKind, Tally, Verdict};
 
 /// Seven jobs, one in each state that there is by now, and the queue they are in.
 fn one_of_each(bench: &mut Bench<'_>) -> Vec<(JobId, StateKind)> {
@@ -254,4 +254,73 @@ pub(crate) fn the_version_changes_whenever_someone_else_changed_something(open: 
     assert_changed("a settlement");
     bench.store.pause(&queue("default"), true, bench.now).expect("a pause");
     assert_changed("a pause");
+}
+
+pub(crate) fn the_jobs_that_go_before_one_are_counted(open: &Open) {
+    let mut bench = Bench::new(open);
+    let ids =
+        bench.push_all(vec![job("a"), job("b").priority(5), job("c").on("mail"), job("d"), job("e").priority(-1)]);
+    let ahead = |bench: &mut Bench<'_>, id, limit| {
+        let job = bench.job(id);
+        let ahead = bench.store.ahead(&job, limit).expect("a look");
+        (ahead.n, ahead.is_more)
+    };
+    let n_ahead: Vec<_> = ids.iter().map(|&id| ahead(&mut bench, id, 10)).collect();
+    assert_eq!(n_ahead, [(1, false), (0, false), (0, false), (2, false), (3, false)]);
+    assert_eq!(ahead(&mut bench, ids[4], 2), (2, true));
+}
+
+pub(crate) fn the_pace_of_a_queue_counts_how_attempts_ended(open: &Open) {
+    let mut bench = Bench::new(open);
+    let start = bench.now;
+    bench.push_all(vec![job("a"), job("b"), job("c")]);
+    bench.advance(4);
+    let claimed = bench.claim(3);
+    bench.advance(2);
+    bench.succeed(&claimed[0]);
+    bench.end(&claimed[1], Outcome::Failed, Verdict::Die { reason: Reason::Exhausted });
+    bench.end(&claimed[2], Outcome::Released, Verdict::HandBack);
+    bench.advance(600);
+    let again = bench.claim_one();
+    bench.succeed(&again);
+
+    let pace = bench.store.pace(start).expect("a look");
+    let [(name, slots)] = pace.as_slice() else { panic!("one queue") };
+    assert_eq!((name, slots.len()), (&QueueName::default(), 2));
+    let of_first = (slots[0].succeeded.count(), slots[0].failed.count(), slots[0].wait.count());
+    assert_eq!(of_first, (1, 1, 2), "what was handed back does not count");
+    let close_to =
+        |length: Option<Duration>, ms: u128| length.is_some_and(|length| length.as_millis().abs_diff(ms) <= ms / 32);
+    assert!(close_to(slots[0].run().percentile(50), 2000) && close_to(slots[0].wait.percentile(50), 4000), "{slots:?}");
+    assert_eq!(slots[1].succeeded.count(), 1);
+    let later = bench.store.pace(bench.now).expect("a look");
+    assert_eq!(later[0].1.len(), 1, "only since then");
+}
+
+pub(crate) fn a_job_that_did_not_succeed_and_holds_its_key_is_told(open: &Open) {
+    let mut bench = Bench::new(open);
+    let until = bench.in_secs(60);
+    let keyed = |key: &str| job("a").key(key).held_until(until);
+    let ids = bench.push_all(vec![keyed("succeeds"), keyed("dies"), keyed("is-cancelled"), keyed("waits"), job("b")]);
+    let claimed = bench.claim(2);
+    bench.succeed(&claimed[0]);
+    bench.bury(&claimed[1]);
+    let _ = bench.store.cancel(ids[2], bench.now).expect("a cancellation");
+    assert_eq!(bench.store.blocking_keys(10, bench.now).expect("a look"), [ids[1], ids[2]]);
+    assert_eq!(bench.store.blocking_keys(1, bench.now).expect("a look").len(), 1);
+    bench.advance(60);
+    assert_eq!(bench.store.blocking_keys(10, bench.now).expect("a look"), []);
+}
+
+pub(crate) fn a_queue_remembers_when_it_was_last_served(open: &Open) {
+    let mut bench = Bench::new(open);
+    bench.push_all(vec![job("a").on("mail"), job("b").on("other")]);
+    let mut gone = bench.beside();
+    gone.store.retire(gone.worker, gone.now).expect("a retirement");
+    let of_mail = worker(&["mail"]);
+    let id = gone.store.enroll(&of_mail, moment(gone.now)).expect("a worker");
+    bench.advance(30);
+    gone.store.retire(id, bench.now).expect("a retirement");
+    assert_eq!(bench.queue("mail").served_until, Some(bench.now));
+    assert!(bench.queue("other").served_until < Some(bench.now));
 }

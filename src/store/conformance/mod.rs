@@ -7,6 +7,7 @@
 pub(crate) mod bench;
 pub(crate) mod change;
 pub(crate) mod crowd;
+pub(crate) mod keep;
 pub(crate) mod key;
 pub(crate) mod look;
 pub(crate) mod output;
@@ -112,6 +113,7 @@ macro_rules! suite {
                 a_job_that_was_settled_or_claimed_anew_is_no_longer_held
                 a_mark_is_held_as_long_as_anyone_has_it_open
                 a_mark_outlives_the_store_that_made_it
+                a_worker_is_told_with_what_it_runs
                 housekeeping_loses_nothing
             }
             change {
@@ -123,12 +125,24 @@ macro_rules! suite {
                 a_retried_job_does_not_expire
                 a_job_that_waits_for_its_time_may_be_retried_now
                 a_retry_is_refused_where_it_is_not_meant
+                an_update_changes_what_it_names_and_nothing_else
+                a_waiting_job_may_be_moved_in_time
+                a_job_that_ended_is_not_updated
+                a_job_does_not_move_to_a_queue_in_which_its_key_is_held
                 dropping_forgets_all_that_a_dead_job_left
                 only_dead_jobs_are_dropped_and_each_once
                 a_pause_says_whether_it_changed_anything
                 settings_come_back_as_they_were_set
                 a_change_of_settings_sees_what_was_set_before
                 a_queue_may_be_set_up_before_its_first_job
+            }
+            keep {
+                finished_jobs_are_forgotten_by_age_and_dead_ones_never
+                of_too_many_finished_jobs_the_oldest_are_forgotten
+                a_finished_job_is_kept_for_as_long_as_it_holds_its_key
+                one_portion_is_bounded_and_the_next_goes_on
+                a_queue_goes_only_when_it_has_no_jobs
+                a_copy_is_a_queue_as_of_one_instant
             }
             look {
                 every_queue_is_listed_by_name_with_its_counts
@@ -146,6 +160,10 @@ macro_rules! suite {
                 a_page_may_be_without_limit
                 the_dead_are_listed_the_last_to_die_first
                 standings_are_told_of_the_jobs_that_there_are
+                the_jobs_that_go_before_one_are_counted
+                the_pace_of_a_queue_counts_how_attempts_ended
+                a_job_that_did_not_succeed_and_holds_its_key_is_told
+                a_queue_remembers_when_it_was_last_served
                 the_version_changes_whenever_someone_else_changed_something
             }
             crowd {

@@ -22,7 +22,7 @@ pub(crate) fn a_number_is_not_given_twice_even_after_its_job_was_dropped(open: &
     for claimed in queue.claim(2) {
         queue.bury(&claimed);
     }
-    assert_eq!(queue.store.drop_dead(&[newest]).expect("a drop"), [newest]);
+    assert_eq!(queue.store.forget(&[newest], &[StateKind::Dead]).expect("a drop"), [newest]);
 
     assert!(queue.push(job("c")) > newest);
     assert!(queue.beside().push(job("d")) > newest);

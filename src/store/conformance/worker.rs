@@ -63,7 +63,7 @@ pub(crate) fn a_worker_that_enrolls_is_never_taken_for_dead(open: &Open) {
             for _ in 0..300 {
                 let id = newcomer.store.enroll(&worker(&[]), at).expect("a worker on the books");
                 assert!(find_worker(&mut newcomer, id).is_some(), "{id} was struck off");
-                newcomer.store.retire(id).expect("a retirement");
+                newcomer.store.retire(id, newcomer.now).expect("a retirement");
             }
         });
         while !enrolling.is_finished() {
@@ -75,9 +75,9 @@ pub(crate) fn a_worker_that_enrolls_is_never_taken_for_dead(open: &Open) {
 pub(crate) fn a_worker_that_retired_is_off_the_books(open: &Open) {
     let mut bench = Bench::new(open);
     let mut other = bench.beside();
-    other.store.retire(other.worker).expect("a retirement");
+    other.store.retire(other.worker, other.now).expect("a retirement");
     assert!(find_worker(&mut bench, other.worker).is_none());
-    other.store.retire(other.worker).expect("and again");
+    other.store.retire(other.worker, other.now).expect("and again");
 }
 
 pub(crate) fn the_jobs_of_a_worker_that_is_gone_are_lost(open: &Open) {
@@ -89,7 +89,7 @@ pub(crate) fn the_jobs_of_a_worker_that_is_gone_are_lost(open: &Open) {
     drop(dead);
     let mut retired = bench.beside();
     retired.claim_one();
-    retired.store.retire(retired.worker).expect("a retirement");
+    retired.store.retire(retired.worker, retired.now).expect("a retirement");
 
     let orphans = lost(&mut bench);
     assert_eq!(orphans.iter().map(|orphan| orphan.lease.job).collect::<Vec<_>>(), ids[1..3]);
@@ -237,4 +237,17 @@ pub(crate) fn housekeeping_loses_nothing(open: &Open) {
         bench.succeed(&claimed);
         assert_eq!((other.state(id), other.printed(&claimed, 0)), (StateKind::Succeeded, "text".to_owned()));
     }
+}
+
+pub(crate) fn a_worker_is_told_with_what_it_runs(open: &Open) {
+    let mut bench = Bench::new(open);
+    let ids = bench.push_all(vec![job("a"), job("b"), job("c")]);
+    let claimed = bench.claim(2);
+    let own = |bench: &mut Bench<'_>| {
+        let workers = bench.store.workers().expect("the workers");
+        workers.into_iter().find(|worker| worker.id == bench.worker).expect("it is on the books").running
+    };
+    assert_eq!(own(&mut bench), ids[..2]);
+    bench.succeed(&claimed[0]);
+    assert_eq!(own(&mut bench), ids[1..2]);
 }

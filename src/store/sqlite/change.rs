@@ -1,15 +1,17 @@
-//! What people do to jobs and queues: cancel, retry, drop, pause, set.
+//! What people do to jobs and queues: cancel, retry, update, pause, set.
+
+use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, named_params};
 
-use super::push::{free_key, queue_id};
+use super::push::{find_or_add_context, free_key, queue_id};
+use super::query;
 use super::row::{self, Explain as _};
-use super::settle::piece_ids;
 use super::terms;
 use super::transaction::Txn;
 use crate::clock::Timestamp;
-use crate::job::{JobId, QueueName, QueueSettings, StateKind};
-use crate::store::{Cancelled, Result, Retried};
+use crate::job::{Due, JobChange, JobId, QueueName, QueueSettings, StateKind};
+use crate::store::{Cancelled, Result, Retried, Updated};
 
 /// What a change must know of a job.
 struct Found {
@@ -83,33 +85,79 @@ fn newer_holder(tx: &Txn<'_>, id: JobId, found: &Found, now: Timestamp) -> Resul
         .explain(tx.path())
 }
 
-/// Forgets those of `ids` that are dead; answers which.
-pub(super) fn drop_dead(tx: &Txn<'_>, ids: &[JobId]) -> Result<Vec<JobId>> {
-    let mut dropped = Vec::new();
-    for &id in ids {
-        if let Some(Found { queue_id, state: StateKind::Dead, .. }) = find(tx, id)? {
-            erase(tx, id)?;
-            tx.count(queue_id, StateKind::Dead, -1);
-            dropped.push(id);
-        }
+/// Changes what may still be changed of a job: nothing of one that has ended, and of one that runs
+/// not when or where it runs.
+pub(super) fn update(tx: &Txn<'_>, id: JobId, change: &JobChange, now: Timestamp) -> Result<Updated> {
+    let Some(found) = find(tx, id)? else { return Ok(Updated::Unknown) };
+    let moves = change.due.is_some() || change.queue.is_some();
+    if found.state.is_final() || (moves && found.state == StateKind::Running) {
+        return Ok(Updated::WrongState(found.state));
     }
-    Ok(dropped)
+    if let Some(queue) = &change.queue
+        && let Some(holder) = relocate(tx, id, &found, queue, now)?
+    {
+        return Ok(Updated::KeyTaken(holder));
+    }
+    if let Some(timeout) = change.timeout {
+        set_timeout(tx, id, timeout)?;
+    }
+    let state = match change.due {
+        Some(due) => reschedule(tx, id, due, now)?,
+        None => found.state,
+    };
+    let sql = "update job
+        set priority = coalesce(:priority, priority), max_attempts = coalesce(:max_attempts, max_attempts)
+        where id = :id";
+    let params = named_params! { ":id": id, ":priority": change.priority, ":max_attempts": change.max_attempts };
+    tx.prepare_cached(sql).and_then(|mut update| update.execute(params)).explain(tx.path())?;
+    Ok(Updated::Done(state))
 }
 
-/// Removes the rows of a job from every table. The counters are the caller's.
-pub(super) fn erase(tx: &Txn<'_>, id: JobId) -> Result<()> {
-    let (first, end) = piece_ids(id);
-    for sql in [
-        "delete from payload where id = (select payload_id from job where id = :id)",
-        "delete from label where (name, value, job_id) in (
-           select name, value, :id from (select key as name, value from json_each((select labels from job where id = :id))))",
-        "delete from attempt where job_id = :id",
-        "delete from job where id = :id",
-    ] {
-        tx.prepare_cached(sql).and_then(|mut delete| delete.execute(named_params! { ":id": id })).explain(tx.path())?;
+/// Moves a job to another queue; answers the job that holds its key there, if one does.
+fn relocate(tx: &Txn<'_>, id: JobId, found: &Found, queue: &QueueName, now: Timestamp) -> Result<Option<JobId>> {
+    let to = queue_id(tx, queue)?;
+    if to == found.queue_id {
+        return Ok(None);
     }
-    let mut delete = tx.prepare_cached("delete from output where id >= :first and id < :end").explain(tx.path())?;
-    delete.execute(named_params! { ":first": first, ":end": end }).explain(tx.path())?;
+    let there = Found { queue_id: to, state: found.state, key: found.key.clone() };
+    if let Some(holder) = newer_holder(tx, id, &there, now)? {
+        return Ok(Some(holder));
+    }
+    let sql = "update job set queue_id = :to where id = :id";
+    tx.prepare_cached(sql)
+        .and_then(|mut update| update.execute(named_params! { ":id": id, ":to": to }))
+        .explain(tx.path())?;
+    tx.count(found.queue_id, found.state, -1);
+    tx.count(to, found.state, 1);
+    Ok(None)
+}
+
+/// Has a waiting job run at another time; answers where it stands then.
+fn reschedule(tx: &Txn<'_>, id: JobId, due: Due, now: Timestamp) -> Result<StateKind> {
+    let found = find(tx, id)?.expect("it was there in this transaction");
+    let (state, run_at) = match due {
+        Due::At(at) if at > now && found.state == StateKind::Retrying => (StateKind::Retrying, at),
+        Due::At(at) if at > now => (StateKind::Scheduled, at),
+        Due::At(_) | Due::Now => (StateKind::Ready, now),
+    };
+    let sql = "update job set state = :state, run_at = :run_at where id = :id";
+    let params = named_params! { ":id": id, ":state": state, ":run_at": run_at };
+    tx.prepare_cached(sql).and_then(|mut update| update.execute(params)).explain(tx.path())?;
+    tx.count(found.queue_id, found.state, -1);
+    tx.count(found.queue_id, state, 1);
+    Ok(state)
+}
+
+/// Gives a job terms of its own: those that it had, but for the time limit.
+fn set_timeout(tx: &Txn<'_>, id: JobId, timeout: Option<Duration>) -> Result<()> {
+    let (mut context, _) =
+        query::context(tx, id).explain(tx.path())?.expect("every job has a context, and this one is there");
+    context.terms.timeout = timeout;
+    let context_id = find_or_add_context(tx, &context)?;
+    let sql = "update job set context_id = :context_id where id = :id";
+    tx.prepare_cached(sql)
+        .and_then(|mut update| update.execute(named_params! { ":id": id, ":context_id": context_id }))
+        .explain(tx.path())?;
     Ok(())
 }
 

@@ -5,9 +5,10 @@
 //! what has no attempts left is dead, what is paused is not among the queues asked for. Peers that
 //! filter instead went from 0.02 ms to 39 ms a claim at 100 000 such rows.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use rusqlite::{Connection, Row, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::SqliteStore;
 use super::query;
@@ -38,15 +39,16 @@ pub(super) fn turn(store: &mut SqliteStore, turn: &Turn<'_>, now: Timestamp) -> 
                 settle::add_output(tx, *lease, chunks)?;
             }
             let settled = turn.settlements.iter().map(|one| settle::settle(tx, one, now)).collect::<Result<_>>()?;
-            let n_promoted = promote(tx, now)?;
+            let promoted = promote(tx, now)?;
             let (expired, n_expired) = expire(tx, turn.serving, now)?;
-            let is_behind = n_promoted == BATCH || n_expired == BATCH;
+            let is_behind = promoted.n == BATCH || n_expired == BATCH;
             // While there may be expired jobs among the ready ones, none is claimed.
             let n_wanted = if n_expired == BATCH { 0 } else { turn.n_wanted };
             // Asked again: a queue may have been paused while this waited for the lock.
             let queue_ids = served_queues(tx, turn.serving).explain(tx.path())?;
             let claimed = claim(tx, turn, &queue_ids, n_wanted, now)?;
-            Ok(Turned { settled, claimed, expired, next_due: None, is_behind })
+            let promoted = open_queues(tx, &promoted.queue_ids).explain(tx.path())?;
+            Ok(Turned { settled, claimed, expired, promoted, next_due: None, is_behind })
         })?;
     }
     turned.next_due = next_due(&store.conn, &glance.queue_ids).explain(&store.path)?;
@@ -104,8 +106,24 @@ fn list(ids: &[i64]) -> String {
     list
 }
 
+/// What was made ready.
+struct Promoted {
+    n: usize,
+    queue_ids: BTreeSet<i64>,
+}
+
+/// The names of those queues that are not paused.
+fn open_queues(conn: &Connection, queue_ids: &BTreeSet<i64>) -> rusqlite::Result<Vec<QueueName>> {
+    let mut query = conn.prepare_cached("select name from queue where id = :id and paused_at is null")?;
+    let mut names = Vec::new();
+    for id in queue_ids {
+        names.extend(query.query_row(named_params! { ":id": id }, |row| row.get(0)).optional()?);
+    }
+    Ok(names)
+}
+
 /// Moves up to [`BATCH`] jobs whose time has come to `ready`.
-fn promote(tx: &Txn<'_>, now: Timestamp) -> Result<usize> {
+fn promote(tx: &Txn<'_>, now: Timestamp) -> Result<Promoted> {
     let sql = format!("{DUE_SQL} limit {BATCH}");
     let mut query = tx.prepare_cached(&sql).explain(tx.path())?;
     let due = query
@@ -118,7 +136,7 @@ fn promote(tx: &Txn<'_>, now: Timestamp) -> Result<usize> {
         tx.count(queue_id, from, -1);
         tx.count(queue_id, StateKind::Ready, 1);
     }
-    Ok(due.len())
+    Ok(Promoted { n: due.len(), queue_ids: due.iter().map(|&(_, queue_id, _)| queue_id).collect() })
 }
 
 /// Jobs that have fallen due.

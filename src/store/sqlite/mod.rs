@@ -9,6 +9,8 @@
 
 mod change;
 mod claim;
+mod copy;
+mod forget;
 mod gate;
 mod place;
 mod presence;
@@ -32,13 +34,13 @@ use self::gate::Gate;
 use self::presence::Presence;
 use self::row::Explain as _;
 use super::{
-    Access, Cancelled, Mark, NewWorker, Orphan, Place, Pushed, Result, Retried, Standing, Store, Tidy, Turn, Turned,
-    Worker,
+    Access, Ahead, Cancelled, Mark, NewWorker, Orphan, Part, Place, Pushed, Removed, Result, Retried, Standing, Store,
+    Tidy, Turn, Turned, Updated, Worker,
 };
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
-    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobId, Lease, NewJob, Page, Queue, QueueName,
-    QueueSettings, StateKind, Stream, Token, WorkerId,
+    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page, Queue,
+    QueueName, QueueSettings, Retention, StateKind, Stream, Token, WorkerId,
 };
 
 /// How long a verb waits for the write lock.
@@ -105,9 +107,26 @@ impl SqliteStore {
             wal_bytes: self.wal.metadata().map_or(0, |meta| meta.len()),
             file_system: place::file_system(&self.path)?,
             owner: meta.uid(),
+            parts: self.parts(),
+            free_bytes: place::free_bytes(&self.path)?,
+            is_mount_point: place::is_mount_point(&self.path),
             schema: self.conn.query_row("pragma user_version", [], |row| row.get(0)).explain(&self.path)?,
             journal: self.conn.query_row("pragma journal_mode", [], |row| row.get(0)).explain(&self.path)?,
         })
+    }
+
+    /// The file and what belongs to it, as far as it is there.
+    fn parts(&self) -> Vec<Part> {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let beside = ["-wal", "-shm", "-lock", "-wake"].map(|suffix| place::beside(&self.path, suffix));
+        let folder = self.path.parent().map(Path::to_owned);
+        let parts = std::iter::once(self.path.clone()).chain(beside).chain(folder);
+        parts
+            .filter_map(|path| {
+                let meta = path.symlink_metadata().ok()?;
+                Some(Part { owner: meta.uid(), mode: meta.permissions().mode() & 0o7777, path })
+            })
+            .collect()
     }
 }
 
@@ -153,8 +172,8 @@ impl Store for SqliteStore {
         Ok(id)
     }
 
-    fn retire(&mut self, worker: WorkerId) -> Result<()> {
-        self.write(|tx| upkeep::retire(tx, worker))?;
+    fn retire(&mut self, worker: WorkerId, now: Timestamp) -> Result<()> {
+        self.write(|tx| upkeep::retire(tx, worker, now))?;
         self.presence.give_back(worker);
         Ok(())
     }
@@ -208,8 +227,34 @@ impl Store for SqliteStore {
         self.write_durably(|tx| change::retry(tx, id, states, now))
     }
 
-    fn drop_dead(&mut self, ids: &[JobId]) -> Result<Vec<JobId>> {
-        self.write_durably(|tx| change::drop_dead(tx, ids))
+    fn update(&mut self, id: JobId, change: &JobChange, now: Timestamp) -> Result<Updated> {
+        self.write_durably(|tx| change::update(tx, id, change, now))
+    }
+
+    fn forget(&mut self, ids: &[JobId], states: &[StateKind]) -> Result<Vec<JobId>> {
+        self.write_durably(|tx| forget::forget(tx, ids, states))
+    }
+
+    fn prune(&mut self, queue: &QueueName, keep: &Retention, now: Timestamp) -> Result<usize> {
+        let limit = (forget::PORTION, now);
+        let ids = forget::outlived(&self.conn, queue, keep, limit).explain(&self.path)?;
+        if ids.is_empty() && !forget::has_old_pace(&self.conn, queue, now).explain(&self.path)? {
+            return Ok(0);
+        }
+        self.write(|tx| {
+            forget::forget_pace(tx, queue, now)?;
+            // Asked again: what was found may have been retried while this waited for the lock.
+            let ids = forget::outlived(tx, queue, keep, limit).explain(tx.path())?;
+            Ok(forget::forget(tx, &ids, &[StateKind::Succeeded, StateKind::Cancelled])?.len())
+        })
+    }
+
+    fn prunable(&mut self, queue: &QueueName, keep: &Retention, limit: usize, now: Timestamp) -> Result<usize> {
+        Ok(forget::outlived(&self.conn, queue, keep, (limit, now)).explain(&self.path)?.len())
+    }
+
+    fn remove_queue(&mut self, queue: &QueueName) -> Result<Removed> {
+        self.write_durably(|tx| forget::remove_queue(tx, queue))
     }
 
     fn pause(&mut self, queue: &QueueName, is_paused: bool, now: Timestamp) -> Result<Option<bool>> {
@@ -255,6 +300,26 @@ impl Store for SqliteStore {
 
     fn output(&mut self, id: JobId, token: Token, stream: Stream, offset: u64) -> Result<Vec<Chunk>> {
         query::output(&self.conn, (id, token), stream, offset).explain(&self.path)
+    }
+
+    fn ahead(&mut self, job: &Job, limit: usize) -> Result<Ahead> {
+        query::ahead(&self.conn, job, limit).explain(&self.path)
+    }
+
+    fn pace(&mut self, since: Timestamp) -> Result<Vec<(QueueName, Vec<Pace>)>> {
+        query::pace(&self.conn, since).explain(&self.path)
+    }
+
+    fn blocking_keys(&mut self, limit: usize, now: Timestamp) -> Result<Vec<JobId>> {
+        query::blocking_keys(&self.conn, now, limit).explain(&self.path)
+    }
+
+    fn examine(&mut self) -> Result<Vec<String>> {
+        copy::examine(&self.conn).explain(&self.path)
+    }
+
+    fn back_up(&mut self, to: &Path) -> Result<()> {
+        copy::back_up(&self.conn, &self.path, to)
     }
 
     fn version(&mut self) -> Result<u64> {

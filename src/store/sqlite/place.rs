@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs;
+use nix::sys::statvfs::statvfs;
 use nix::unistd::geteuid;
 
 use crate::store::{Access, Error, Result};
@@ -162,6 +163,25 @@ pub(super) fn file_system(path: &Path) -> Result<String> {
     let magic = magic(path)?;
     let known = SAFE.iter().chain(&UNSAFE).find(|&&(known, _)| known == magic);
     Ok(known.map_or_else(|| format!("{magic:#x}"), |(_, name)| (*name).to_owned()))
+}
+
+/// Bytes that are left for its owner on the file system of the file.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub(super) fn free_bytes(path: &Path) -> Result<u64> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let stat = statvfs(folder).map_err(|errno| Error::Refused { path: folder.to_owned(), source: errno.into() })?;
+    Ok(stat.blocks_available() * stat.fragment_size())
+}
+
+/// Whether something is mounted on the file itself, as the kernel tells it in `/proc/self/mountinfo`,
+/// where the fifth field of a line is the mount point, with blanks as `\040`.
+pub(super) fn is_mount_point(path: &Path) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let path = path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011");
+    mounts.lines().any(|line| line.split(' ').nth(4) == Some(path.as_str()))
 }
 
 fn magic(path: &Path) -> Result<i64> {

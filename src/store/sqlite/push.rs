@@ -83,7 +83,7 @@ impl Push<'_, '_> {
     /// must stay stale.
     fn replace(&mut self, queue_id: i64, job: NewJob, holder: &Holder) -> Result<Pushed> {
         self.tx.count(queue_id, holder.state, -1);
-        super::change::erase(self.tx, holder.id)?;
+        super::forget::erase(self.tx, holder.id)?;
         let state = self.write_row(Lease { job: holder.id, token: holder.token }, queue_id, &job)?;
         self.tx.count(queue_id, state, 1);
         Ok(Pushed { id: holder.id, queue: job.queue, outcome: PushOutcome::Replaced, state })
@@ -222,7 +222,8 @@ pub(super) fn queue_id(tx: &Txn<'_>, name: &QueueName) -> Result<i64> {
     }
 }
 
-fn find_or_add_context(tx: &Txn<'_>, context: &Context) -> Result<i64> {
+/// The number of a context, which is added if there is none like it.
+pub(super) fn find_or_add_context(tx: &Txn<'_>, context: &Context) -> Result<i64> {
     let env = row::env_column(&context.env);
     let terms = terms::terms_column(&context.terms);
     let params = named_params! { ":cwd": context.cwd, ":env": env, ":terms": terms };

@@ -8,10 +8,10 @@ use super::row::{self, JOB_COLUMNS};
 use super::settle::piece_ids;
 use crate::clock::Timestamp;
 use crate::job::{
-    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobId, Page, Queue, QueueName, QueueSettings, State,
+    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobId, Pace, Page, Queue, QueueName, QueueSettings, State,
     StateKind, Stream, Tally, Token,
 };
-use crate::store::{Serving, Worker};
+use crate::store::{Ahead, Serving, Worker};
 
 /// One job.
 pub(super) fn job(conn: &Connection, id: JobId) -> rusqlite::Result<Option<Job>> {
@@ -201,7 +201,8 @@ pub(super) fn settings(conn: &Connection, queue: &QueueName) -> rusqlite::Result
 pub(super) fn queues(conn: &Connection, workers: &[Worker]) -> rusqlite::Result<Vec<Queue>> {
     // One look, or the counts and the oldest job would be of different instants.
     let look = conn.unchecked_transaction()?;
-    let mut query = look.prepare_cached("select id, name, paused_at, settings from queue order by name")?;
+    let mut query =
+        look.prepare_cached("select id, name, paused_at, settings, served_until from queue order by name")?;
     let mut rows = query.query([])?;
     let mut queues = Vec::new();
     while let Some(row) = rows.next()? {
@@ -217,13 +218,15 @@ pub(super) fn queues(conn: &Connection, workers: &[Worker]) -> rusqlite::Result<
             tally: tally(&look, id)?,
             oldest_ready: oldest_ready(&look, id)?,
             n_workers: workers.iter().filter(is_server).count(),
+            served_until: row.get("served_until")?,
             name,
         });
     }
     Ok(queues)
 }
 
-fn tally(conn: &Connection, queue_id: i64) -> rusqlite::Result<Tally> {
+/// How many jobs of a queue stand in each state.
+pub(super) fn tally(conn: &Connection, queue_id: i64) -> rusqlite::Result<Tally> {
     let mut query = conn.prepare_cached("select what, n from counter where queue_id = :id")?;
     let mut rows = query.query(named_params! { ":id": queue_id })?;
     let mut tally = Tally::default();
@@ -254,12 +257,69 @@ fn oldest_ready(conn: &Connection, queue_id: i64) -> rusqlite::Result<Option<Tim
     }
 }
 
+/// How many ready jobs of its queue go before a job, counted up to `limit`.
+pub(super) fn ahead(conn: &Connection, job: &Job, limit: usize) -> rusqlite::Result<Ahead> {
+    let sql = "select count(*) from (
+          select 1 from job indexed by job_ready
+          where state = 'ready' and queue_id = (select id from queue where name = :queue)
+            and (priority > :priority or (priority = :priority and id < :id))
+          limit :limit
+        )";
+    let params = named_params! {
+        ":queue": job.queue,
+        ":priority": job.priority,
+        ":id": job.id,
+        ":limit": self::limit(limit + 1),
+    };
+    let n: usize = conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))?;
+    Ok(Ahead { n: n.min(limit), is_more: n > limit })
+}
+
+/// The pace of every queue since the slot in which `since` lies, by queue and slot.
+pub(super) fn pace(conn: &Connection, since: Timestamp) -> rusqlite::Result<Vec<(QueueName, Vec<Pace>)>> {
+    let look = conn.unchecked_transaction()?;
+    let mut names = look.prepare_cached("select id, name from queue order by name")?;
+    let queues: Vec<(i64, QueueName)> =
+        names.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let sql = "select slot, what, took, n from pace where queue_id = :queue_id and slot >= :since order by slot";
+    let mut query = look.prepare_cached(sql)?;
+    let mut all = Vec::new();
+    for (id, name) in queues {
+        let mut slots: Vec<Pace> = Vec::new();
+        let mut rows = query.query(named_params! { ":queue_id": id, ":since": Pace::slot_of(since) })?;
+        while let Some(row) = rows.next()? {
+            let slot = row.get("slot")?;
+            if slots.last().is_none_or(|last| last.slot != slot) {
+                slots.push(Pace::new(slot));
+            }
+            let pace = slots.last_mut().expect("one was just put there");
+            let histogram = match row.get_ref("what")?.as_str()? {
+                "succeeded" => &mut pace.succeeded,
+                "failed" => &mut pace.failed,
+                _ => &mut pace.wait,
+            };
+            histogram.add(row.get("took")?, row.get("n")?);
+        }
+        all.push((name, slots));
+    }
+    Ok(all)
+}
+
+/// Jobs that did not succeed and yet hold their key, so that pushes of it are answered with them.
+pub(super) fn blocking_keys(conn: &Connection, now: Timestamp, n: usize) -> rusqlite::Result<Vec<JobId>> {
+    let sql = "select id from job indexed by job_key
+        where key_holds = 1 and state in ('dead', 'cancelled') and key_until > :now
+        order by id
+        limit :limit";
+    conn.prepare_cached(sql)?.query_map(named_params! { ":now": now, ":limit": limit(n) }, |row| row.get(0))?.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::Access;
-    use crate::store::sqlite::claim;
     use crate::store::sqlite::schema;
+    use crate::store::sqlite::{claim, forget};
 
     fn plan(conn: &Connection, sql: &str) -> String {
         let mut query = conn.prepare(&format!("explain query plan {sql}")).expect("a valid statement");
@@ -279,6 +339,8 @@ mod tests {
         let many_queues = plan(&conn, &claim::claimable_sql(&[1, 2, 3]));
         assert_eq!(many_queues, "SEARCH job USING COVERING INDEX job_ready (queue_id=?); USE TEMP B-TREE FOR ORDER BY");
         assert_eq!(plan(&conn, claim::DUE_SQL), "SEARCH job USING INDEX job_due (run_at<?)");
+        let finished = plan(&conn, forget::OLDEST_SQL);
+        assert_eq!(finished, "SEARCH job USING INDEX job_finished (queue_id=? AND finished_at<?)");
         let expired = plan(&conn, claim::EXPIRED_SQL);
         assert_eq!(expired, "SEARCH job USING INDEX job_expiring (expires_at>? AND expires_at<?)");
     }

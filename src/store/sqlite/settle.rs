@@ -6,9 +6,9 @@
 use rusqlite::{OptionalExtension as _, named_params};
 
 use super::row::Explain as _;
-use super::transaction::Txn;
+use super::transaction::{Beat, Txn};
 use crate::clock::Timestamp;
-use crate::job::{Chunk, JobId, Lease, Outcome, Report, Settlement, StateKind, Verdict};
+use crate::job::{Chunk, Histogram, JobId, Lease, Outcome, Pace, Report, Settlement, StateKind, Verdict};
 use crate::store::{Result, Settled};
 
 /// How many pieces of output the numbering leaves to one job.
@@ -18,7 +18,7 @@ const PIECES_PER_JOB: i64 = 1 << 24;
 /// of a lost worker are settled by another.
 pub(super) fn settle(tx: &Txn<'_>, settlement: &Settlement, now: Timestamp) -> Result<Settled> {
     let lease = settlement.lease;
-    let Some((queue_id, is_cancelled)) = held(tx, lease)? else { return Ok(Settled::LeaseLost) };
+    let Some(Held { queue_id, is_cancelled, run_at }) = held(tx, lease)? else { return Ok(Settled::LeaseLost) };
     // Who asked for it to be stopped does not want it to run again.
     let verdict = if is_cancelled && !settlement.verdict.is_final() { Verdict::Cancel } else { settlement.verdict };
     move_job(tx, lease, verdict, settlement.report.as_ref(), now)?;
@@ -27,8 +27,24 @@ pub(super) fn settle(tx: &Txn<'_>, settlement: &Settlement, now: Timestamp) -> R
     write_output(tx, lease, &settlement.output)?;
     if let Some(report) = &settlement.report {
         record_attempt(tx, lease, report)?;
+        note_pace(tx, queue_id, report, (run_at, now));
     }
     Ok(Settled::Recorded)
+}
+
+/// Counts how long the attempt waited and ran, if it ended by itself.
+fn note_pace(tx: &Txn<'_>, queue_id: i64, report: &Report, (due, now): (Timestamp, Timestamp)) {
+    let what = match report.outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Failed | Outcome::Timeout | Outcome::Buried => "failed",
+        Outcome::Lost | Outcome::Released | Outcome::Snoozed | Outcome::Cancelled => return,
+    };
+    let slot = Pace::slot_of(now);
+    let ran = report.ended_at.since(report.started_at);
+    let waited = report.started_at.since(due);
+    for (what, length) in [(what, ran), ("wait", waited)] {
+        tx.note_pace(Beat { queue_id, slot, what, took: Histogram::rounded(length) });
+    }
 }
 
 /// The state that a verdict leads to.
@@ -42,12 +58,24 @@ fn target(verdict: Verdict) -> StateKind {
     }
 }
 
-/// The queue of the job and whether it is to be stopped, if the lease holds.
-fn held(tx: &Txn<'_>, lease: Lease) -> Result<Option<(i64, bool)>> {
-    let sql = "select queue_id, cancel_requested from job where id = :id and state = 'running' and token = :token";
+/// What must be known of a running job.
+struct Held {
+    queue_id: i64,
+    /// Whether it is to be stopped.
+    is_cancelled: bool,
+    /// When it was due.
+    run_at: Timestamp,
+}
+
+/// The job, if the lease holds.
+fn held(tx: &Txn<'_>, lease: Lease) -> Result<Option<Held>> {
+    let sql =
+        "select queue_id, cancel_requested, run_at from job where id = :id and state = 'running' and token = :token";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;
     query
-        .query_row(named_params! { ":id": lease.job, ":token": lease.token }, |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(named_params! { ":id": lease.job, ":token": lease.token }, |row| {
+            Ok(Held { queue_id: row.get(0)?, is_cancelled: row.get(1)?, run_at: row.get(2)? })
+        })
         .optional()
         .explain(tx.path())
 }

@@ -75,6 +75,12 @@ struct StoredSettings {
     dead_on: Option<Vec<(i32, i32)>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     priority: Option<i32>,
+    /// 0 is `none`: said, and without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keep: Option<u64>,
+    /// 0 is `none`: said, and without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keep_rows: Option<u64>,
 }
 
 fn to_ms(duration: Duration) -> u64 {
@@ -123,6 +129,8 @@ impl From<&QueueSettings> for StoredSettings {
             kill_after: settings.kill_after.map(to_ms),
             dead_on: settings.dead_on.as_deref().map(to_pairs),
             priority: settings.priority,
+            keep: settings.keep.map(|limit| limit.map_or(0, to_ms)),
+            keep_rows: settings.keep_rows.map(|limit| limit.unwrap_or(0)),
         }
     }
 }
@@ -138,6 +146,8 @@ impl From<StoredSettings> for QueueSettings {
             kill_after: stored.kill_after.map(Duration::from_millis),
             dead_on: stored.dead_on.map(from_pairs),
             priority: stored.priority,
+            keep: stored.keep.map(limit),
+            keep_rows: stored.keep_rows.map(|rows| (rows > 0).then_some(rows)),
         }
     }
 }
@@ -203,6 +213,8 @@ mod tests {
             max_attempts: Some(7),
             backoff: Some(Backoff::Fixed(Duration::from_secs(9))),
             timeout: Some(None),
+            keep: Some(Some(Duration::from_secs(60))),
+            keep_rows: Some(None),
             ..QueueSettings::default()
         };
         assert_eq!(super::settings(&settings_column(&settings)).expect("JSON"), settings);

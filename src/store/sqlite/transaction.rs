@@ -14,6 +14,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, named_params};
 
 use super::SqliteStore;
 use super::row::{self, Explain as _};
+use crate::clock::Timestamp;
 use crate::job::{StateKind, Tally};
 use crate::store::{Error, Result};
 
@@ -22,6 +23,17 @@ pub(super) struct Txn<'c> {
     tx: Transaction<'c>,
     path: &'c Path,
     moved: RefCell<BTreeMap<i64, Tally>>,
+    paced: RefCell<BTreeMap<Beat, i64>>,
+}
+
+/// A row of `pace`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Beat {
+    pub(super) queue_id: i64,
+    pub(super) slot: Timestamp,
+    pub(super) what: &'static str,
+    /// Milliseconds, rounded.
+    pub(super) took: u64,
 }
 
 impl SqliteStore {
@@ -35,7 +47,7 @@ impl SqliteStore {
             other => other,
         };
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(busy)?;
-        let txn = Txn { tx, path: &self.path, moved: RefCell::default() };
+        let txn = Txn { tx, path: &self.path, moved: RefCell::default(), paced: RefCell::default() };
         let done = work(&txn)?;
         txn.commit()?;
         Ok(done)
@@ -58,6 +70,11 @@ impl<'c> Txn<'c> {
     /// Notes that `n` jobs of a queue came to stand in `state`, or left it, if negative.
     pub(super) fn count(&self, queue_id: i64, state: StateKind, n: i64) {
         self.moved.borrow_mut().entry(queue_id).or_default().add(state, n);
+    }
+
+    /// Notes that something took a certain time.
+    pub(super) fn note_pace(&self, beat: Beat) {
+        *self.paced.borrow_mut().entry(beat).or_default() += 1;
     }
 
     /// Gives the next number of a sequence of the file.
@@ -85,6 +102,17 @@ impl<'c> Txn<'c> {
     }
 
     fn commit(self) -> Result<()> {
+        self.write_counters()?;
+        self.write_pace()?;
+        let path = self.path;
+        // SQLite may have written the commit before the failure was reported: not a "no".
+        self.tx.commit().map_err(|error| match row::error(error, path) {
+            Error::Backend(source) => Error::Unknown(source),
+            other => other,
+        })
+    }
+
+    fn write_counters(&self) -> Result<()> {
         for (queue_id, tally) in self.moved.borrow().iter() {
             let sql = "insert into counter (queue_id, what, n) values (:queue, :state, :n)
                 on conflict (queue_id, what) do update set n = n + excluded.n";
@@ -95,12 +123,25 @@ impl<'c> Txn<'c> {
                     .explain(self.path)?;
             }
         }
-        let path = self.path;
-        // SQLite may have written the commit before the failure was reported: not a "no".
-        self.tx.commit().map_err(|error| match row::error(error, path) {
-            Error::Backend(source) => Error::Unknown(source),
-            other => other,
-        })
+        Ok(())
+    }
+
+    fn write_pace(&self) -> Result<()> {
+        for (beat, n) in self.paced.borrow().iter() {
+            let sql = "insert into pace (queue_id, slot, what, took, n) values (:queue, :slot, :what, :took, :n)
+                on conflict (queue_id, slot, what, took) do update set n = n + excluded.n";
+            let mut upsert = self.tx.prepare_cached(sql).explain(self.path)?;
+            upsert
+                .execute(named_params! {
+                    ":queue": beat.queue_id,
+                    ":slot": beat.slot,
+                    ":what": beat.what,
+                    ":took": beat.took,
+                    ":n": n,
+                })
+                .explain(self.path)?;
+        }
+        Ok(())
     }
 }
 

@@ -9,8 +9,8 @@ use super::presence::{Presence, boot_id};
 use super::row::{self, Explain as _, JOB_COLUMNS};
 use super::transaction::Txn;
 use crate::clock::{Moment, Timestamp, Uptime};
-use crate::job::{Lease, QueuePattern, WorkerId};
-use crate::store::{NewWorker, Orphan, Result, Standing, Tidy, Worker};
+use crate::job::{JobId, Lease, QueueName, QueuePattern, WorkerId};
+use crate::store::{NewWorker, Orphan, Result, Serving, Standing, Tidy, Worker};
 
 /// A log of this many bytes is folded back by a process that only passes by: 128 pages, whose
 /// reading back at the next open is still lost in the noise.
@@ -22,8 +22,8 @@ const WORKING_LOG: u64 = 4 * 1024 * 1024;
 /// Puts a worker on the books.
 pub(super) fn enroll(tx: &Txn<'_>, worker: &NewWorker, at: Moment) -> Result<WorkerId> {
     let id = WorkerId::new(tx.next("worker")?);
-    let sql = "insert into worker (id, host, pid, boot_id, queues, slots, lease, since, heartbeat_at, lease_until)
-        values (:id, :host, :pid, :boot_id, :queues, :slots, :lease, :now, :now, :lease_until)";
+    let sql = "insert into worker (id, host, pid, boot_id, queues, slots, lease, since, heartbeat_at, lease_until, has_handler)
+        values (:id, :host, :pid, :boot_id, :queues, :slots, :lease, :now, :now, :lease_until, :has_handler)";
     let queues: Vec<&str> = worker.queues.iter().map(QueuePattern::as_str).collect();
     let params = named_params! {
         ":id": id,
@@ -35,30 +35,68 @@ pub(super) fn enroll(tx: &Txn<'_>, worker: &NewWorker, at: Moment) -> Result<Wor
         ":lease": crate::clock::millis(worker.lease),
         ":now": at.now,
         ":lease_until": at.uptime.plus(worker.lease),
+        ":has_handler": worker.has_handler,
     };
     tx.prepare_cached(sql).and_then(|mut insert| insert.execute(params)).explain(tx.path())?;
     Ok(id)
 }
 
-/// Takes a worker off the books.
-pub(super) fn retire(tx: &Txn<'_>, worker: WorkerId) -> Result<()> {
+/// Takes a worker off the books that was last there at `last_seen`. The queues that it served keep
+/// that in mind: who asks why a job does not run wants to know.
+pub(super) fn retire(tx: &Txn<'_>, worker: WorkerId, last_seen: Timestamp) -> Result<()> {
+    let served = served_by(tx, worker).explain(tx.path())?;
+    let sql = "update queue set served_until = :last_seen
+        where name = :name and (served_until is null or served_until < :last_seen)";
+    let mut update = tx.prepare_cached(sql).explain(tx.path())?;
+    for name in served {
+        update.execute(named_params! { ":name": name, ":last_seen": last_seen }).explain(tx.path())?;
+    }
     tx.prepare_cached("delete from worker where id = :id")
         .and_then(|mut delete| delete.execute(named_params! { ":id": worker }))
         .explain(tx.path())?;
     Ok(())
 }
 
+/// The queues that a worker serves.
+fn served_by(conn: &Connection, worker: WorkerId) -> rusqlite::Result<Vec<QueueName>> {
+    let mut query = conn.prepare_cached("select queues from worker where id = :id")?;
+    let Some(list) = query.query_row(named_params! { ":id": worker }, |row| row.get(0)).optional()? else {
+        return Ok(Vec::new());
+    };
+    let list: String = list;
+    let serving = Serving { patterns: patterns(&list), except: Vec::new() };
+    let mut query = conn.prepare_cached("select name from queue")?;
+    let names = query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<QueueName>>>()?;
+    Ok(names.into_iter().filter(|name| serving.includes(name)).collect())
+}
+
+/// The patterns in a worker's column `queues`; none: every queue.
+fn patterns(list: &str) -> Vec<QueuePattern> {
+    list.split(',').filter_map(|pattern| QueuePattern::new(pattern).ok()).collect()
+}
+
 /// Every worker on the books.
 pub(super) fn workers(conn: &Connection, path: &Path, presence: &Presence) -> Result<Vec<Worker>> {
     let boot_id = boot_id();
+    let running = running(conn).explain(path)?;
     entries(conn)
         .explain(path)?
         .into_iter()
         .map(|mut entry| {
+            let own = running.iter().filter(|(worker, _)| *worker == entry.worker.id);
+            entry.worker.running = own.map(|&(_, job)| job).collect();
             entry.worker.is_alive = entry.boot_id == boot_id && presence.is_alive(entry.worker.id)?;
             Ok(entry.worker)
         })
         .collect()
+}
+
+/// The running jobs with their workers.
+fn running(conn: &Connection) -> rusqlite::Result<Vec<(WorkerId, JobId)>> {
+    let sql = "select worker_id, id from job indexed by job_running
+        where state = 'running' and worker_id is not null
+        order by worker_id, id";
+    conn.prepare_cached(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// A row of `worker`; whether it lives is not known yet.
@@ -69,8 +107,9 @@ struct Entry {
 }
 
 fn entries(conn: &Connection) -> rusqlite::Result<Vec<Entry>> {
-    let sql =
-        "select id, host, pid, boot_id, queues, slots, lease, since, heartbeat_at, lease_until from worker order by id";
+    let sql = "select id, host, pid, boot_id, queues, slots, lease, since, heartbeat_at, lease_until, has_handler
+        from worker
+        order by id";
     conn.prepare_cached(sql)?.query_map([], entry)?.collect()
 }
 
@@ -79,9 +118,10 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let about = NewWorker {
         host: row.get("host")?,
         pid: row.get("pid")?,
-        queues: queues.split(',').filter_map(|pattern| QueuePattern::new(pattern).ok()).collect(),
+        queues: patterns(&queues),
         n_slots: row.get("slots")?,
         lease: std::time::Duration::from_millis(row.get("lease")?),
+        has_handler: row.get("has_handler")?,
     };
     let worker = Worker {
         id: row.get("id")?,
@@ -89,6 +129,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         since: row.get("since")?,
         heartbeat_at: row.get("heartbeat_at")?,
         is_alive: false,
+        running: Vec::new(),
     };
     Ok(Entry { worker, boot_id: row.get("boot_id")?, lease_until: row.get("lease_until")? })
 }
@@ -132,7 +173,7 @@ pub(super) fn lost(store: &mut SqliteStore, uptime: Uptime) -> Result<Vec<Orphan
             orphans
                 .extend(orphans_of(&store.conn, id, is_hung.then_some(entry.worker.about.pid)).explain(&store.path)?);
         } else if !is_alive {
-            store.write(|tx| retire(tx, id))?;
+            store.write(|tx| retire(tx, id, entry.worker.heartbeat_at))?;
         }
     }
     for id in holders {

@@ -16,11 +16,11 @@ impl Supervisor<'_> {
             return self.leave_alone(claimed);
         };
         if self.mode == Mode::Stopping || self.mode == Mode::Killing {
-            return self.hand_back(claimed.lease);
+            return self.hand_back(&claimed);
         }
         let mark = match self.marker.mark(claimed.lease) {
             Ok(mark) => mark,
-            Err(error) => return self.make_room(claimed.lease, &error.to_string(), at.uptime),
+            Err(error) => return self.make_room(&claimed, &error.to_string(), at.uptime),
         };
         let launch = launch::launch(&claimed, argv, mark, (&self.around.db, self.worker));
         match launch.spawn() {
@@ -31,12 +31,17 @@ impl Supervisor<'_> {
                 self.share_leases();
             }
             Err(error) if error.is_the_commands_fault() => self.fail_to_start(claimed, &error, at.now),
-            Err(error) => self.make_room(claimed.lease, &error.to_string(), at.uptime),
+            Err(error) => self.make_room(&claimed, &error.to_string(), at.uptime),
         }
     }
 
-    /// Gives a job back untouched.
-    fn hand_back(&mut self, lease: Lease) {
+    /// Gives a job back untouched, for whoever comes next.
+    fn hand_back(&mut self, claimed: &Claimed) {
+        self.handed_back.insert(claimed.job.queue.clone());
+        self.return_untouched(claimed.lease);
+    }
+
+    fn return_untouched(&mut self, lease: Lease) {
         self.ended.push((Settlement { lease, verdict: Verdict::HandBack, report: None, output: Vec::new() }, None));
     }
 
@@ -46,14 +51,15 @@ impl Supervisor<'_> {
             self.serving.except.push(claimed.job.queue.clone());
             (self.report)(&Event::NothingToRun { job: &claimed.job });
         }
-        self.hand_back(claimed.lease);
+        // No flag is raised for it: that would call back a worker like this one.
+        self.return_untouched(claimed.lease);
     }
 
     /// The machine could not start it: no fault of the job's.
-    fn make_room(&mut self, lease: Lease, message: &str, uptime: Uptime) {
+    fn make_room(&mut self, claimed: &Claimed, message: &str, uptime: Uptime) {
         (self.report)(&Event::Trouble { message, retry_in: RETRY });
         self.no_room_until = Some(uptime.plus(RETRY));
-        self.hand_back(lease);
+        self.hand_back(claimed);
     }
 
     /// The command cannot be run: a failed attempt, as a shell would have it.
@@ -107,6 +113,9 @@ impl Supervisor<'_> {
         let Remains { claimed, report, output, last_words, .. } = remains;
         let ending = (report.outcome, report.exit_code);
         let verdict = policy::verdict(&claimed.job, &claimed.context.terms, ending, report.ended_at, fastrand::f64());
+        if verdict == Verdict::HandBack {
+            self.handed_back.insert(claimed.job.queue.clone());
+        }
         let settlement = Settlement { lease: claimed.lease, verdict, report: Some(report.clone()), output };
         self.ended.push((settlement, Some(Ended { job: claimed.job, report, verdict, last_words })));
     }

@@ -9,6 +9,7 @@ use crate::clock::{Moment, Uptime};
 use crate::job::{Event, Lease, StopReason, Verdict};
 use crate::process;
 use crate::store::{Settled, Standing, Turned};
+use crate::wake;
 use crate::worker::news::News;
 use crate::worker::rescue::Rescued;
 use crate::worker::slot::Why;
@@ -97,6 +98,12 @@ impl Supervisor<'_> {
             self.summary.n_dead += 1;
             (self.report)(&Event::Expired { job });
         }
+        for queue in &turned.promoted {
+            wake::raise(&self.around.bells, queue.as_str());
+        }
+        if !turned.promoted.is_empty() || !turned.claimed.is_empty() {
+            self.has_lowered = false;
+        }
         self.next_due = turned.next_due;
         self.may_find_work |= turned.is_behind || !turned.claimed.is_empty();
         for claimed in turned.claimed {
@@ -116,8 +123,10 @@ impl Supervisor<'_> {
     fn tell_of_rescued(&mut self, rescued: &[Rescued]) {
         self.may_find_work = true;
         for Rescued { job, report, verdict } in rescued {
-            if matches!(verdict, Verdict::Die { .. }) {
-                self.summary.n_dead += 1;
+            match verdict {
+                Verdict::Die { .. } => self.summary.n_dead += 1,
+                Verdict::HandBack => wake::raise(&self.around.bells, job.queue.as_str()),
+                Verdict::Succeed | Verdict::Retry { .. } | Verdict::Cancel => {}
             }
             (self.report)(&Event::Ended { job, report, verdict: *verdict, last_words: &[] });
         }

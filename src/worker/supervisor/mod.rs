@@ -4,7 +4,7 @@ mod attempts;
 mod hearing;
 mod waiting;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::keeper::Keeper;
 use super::news::{self, Inbox};
@@ -12,7 +12,7 @@ use super::slot::{Slot, Why};
 use super::writer::{Ask, Writer};
 use super::{Error, Plan, Summary, Surroundings};
 use crate::clock::{Moment, Timestamp, Uptime};
-use crate::job::{Chunk, Event, Job, Lease, Report, Settlement, Verdict, WorkerId};
+use crate::job::{Chunk, Event, Job, Lease, QueueName, Report, Settlement, Verdict, WorkerId};
 use crate::signal::SignalPipe;
 use crate::store::{NewWorker, Serving, Store};
 use crate::wake::{self, Bell};
@@ -69,6 +69,10 @@ pub(super) struct Supervisor<'a> {
     unconfirmed: VecDeque<Vec<Ended>>,
     /// Whether there may be work that has not been asked for.
     may_find_work: bool,
+    /// Whether the flags of its queues are down since it last found something.
+    has_lowered: bool,
+    /// Queues to which it gave something back.
+    handed_back: BTreeSet<QueueName>,
     next_due: Option<Timestamp>,
     /// Nothing is started before this time: the machine has no room.
     no_room_until: Option<Uptime>,
@@ -91,6 +95,7 @@ impl<'a> Supervisor<'a> {
             queues: plan.queues.clone(),
             n_slots: plan.n_slots,
             lease: plan.lease,
+            has_handler: plan.handler.is_some(),
         };
         let worker = store.enroll(&about, around.clock.moment())?;
         // Without a bell it finds out a little later.
@@ -120,6 +125,8 @@ impl<'a> Supervisor<'a> {
             asked: None,
             unconfirmed: VecDeque::new(),
             may_find_work: true,
+            has_lowered: false,
+            handed_back: BTreeSet::new(),
             next_due: None,
             no_room_until: None,
             fatal: None,
@@ -135,9 +142,11 @@ impl<'a> Supervisor<'a> {
             self.hear_signals(at.uptime);
             self.hear_news(at);
             self.tend_slots(at);
+            self.lower_flags();
             self.check_rules(at);
             self.ask(at);
             if self.is_done() {
+                self.raise_flags();
                 return self.fatal.map_or(Ok(self.summary), Err);
             }
             self.wait(at);
@@ -148,6 +157,29 @@ impl<'a> Supervisor<'a> {
         let is_idle = self.slots.is_empty();
         let is_settled = self.ended.is_empty() && self.asked.is_none() && self.unconfirmed.is_empty();
         self.mode != Mode::Working && is_idle && (is_settled || self.fatal.is_some())
+    }
+
+    /// Lowers the flags of its queues once it found nothing, and looks once more: what was made ready
+    /// before is found by that look, and what is made ready after it raises its flag again.
+    fn lower_flags(&mut self) {
+        if self.mode == Mode::Working && !self.has_lowered && self.has_found_nothing() {
+            let serves = |name: &str| QueueName::new(name).is_ok_and(|queue| self.serving.includes(&queue));
+            wake::lower(&self.around.bells, serves);
+            self.has_lowered = true;
+            self.may_find_work = true;
+        }
+    }
+
+    /// Raises the flags of the queues to which it gave something back and which it no longer serves.
+    fn raise_flags(&self) {
+        for queue in &self.handed_back {
+            wake::raise(&self.around.bells, queue.as_str());
+        }
+    }
+
+    fn has_found_nothing(&self) -> bool {
+        let is_idle = self.slots.is_empty() && self.ended.is_empty() && self.asked.is_none();
+        is_idle && !self.may_find_work && !self.keeper.is_rescuing()
     }
 
     fn check_rules(&mut self, at: Moment) {
@@ -163,7 +195,7 @@ impl<'a> Supervisor<'a> {
     fn has_had_enough(&self, at: Moment) -> bool {
         let rules = &self.plan.stop;
         let is_idle = self.slots.is_empty() && self.ended.is_empty() && self.asked.is_none();
-        let has_found_nothing = is_idle && !self.may_find_work && !self.keeper.is_rescuing();
+        let has_found_nothing = self.has_lowered && self.has_found_nothing();
         rules.max_jobs.is_some_and(|max| self.summary.n_started >= max)
             || rules.max_time.is_some_and(|max| at.uptime.since(self.started) >= max)
             || rules.idle_exit.is_some_and(|max| is_idle && at.uptime.since(self.last_work) >= max)

@@ -1,0 +1,67 @@
+//! The file as a whole: looking it through, and copying it while others work on it.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
+
+use super::place;
+use super::row::Explain as _;
+use crate::store::{Error, Result};
+
+/// How many findings are told. A damaged file may have one for each page.
+const MAX_FINDINGS: usize = 20;
+
+/// What SQLite finds wrong with the file, a line each.
+pub(super) fn examine(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut query = conn.prepare(&format!("pragma integrity_check({MAX_FINDINGS})"))?;
+    let findings = query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    Ok(findings.into_iter().filter(|finding| finding != "ok").collect())
+}
+
+/// Copies the queue as it is now to a new file.
+///
+/// It gets its name last: what bears it is whole.
+pub(super) fn back_up(conn: &Connection, from: &Path, to: &Path) -> Result<()> {
+    let refused = |source| Error::Refused { path: to.to_owned(), source };
+    if to.symlink_metadata().is_ok() {
+        return Err(refused(std::io::Error::other("it is there already")));
+    }
+    let unfinished = place::beside(to, &format!(".{}.unfinished", std::process::id()));
+    // For its owner alone, before anything is in it.
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).map_err(refused)?;
+    let done = fill(conn, from, &unfinished).and_then(|()| give_name(&unfinished, to).map_err(refused));
+    if done.is_err() {
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    done
+}
+
+/// All pages in one step: one instant's state, and an end however fast others write. SQLite reads
+/// from the log meanwhile, which therefore grows for as long.
+fn fill(conn: &Connection, from: &Path, to: &Path) -> Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut copy = Connection::open_with_flags(to, flags).explain(to)?;
+    // It is synced once, as a whole, when it is complete.
+    copy.execute_batch("pragma journal_mode = off; pragma synchronous = off;").explain(to)?;
+    let backup = Backup::new(conn, &mut copy).explain(from)?;
+    match backup.step(-1).explain(to)? {
+        StepResult::Done => Ok(()),
+        _ => Err(Error::Busy { waited: super::PATIENCE }),
+    }
+}
+
+/// Syncs the copy and moves it to where it should be, where nothing may have come to be meanwhile.
+fn give_name(unfinished: &Path, to: &Path) -> std::io::Result<()> {
+    File::open(unfinished)?.sync_all()?;
+    match std::fs::hard_link(unfinished, to) {
+        Ok(()) => std::fs::remove_file(unfinished)?,
+        // A file system without links, such as that of a memory stick.
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => std::fs::rename(unfinished, to)?,
+        Err(error) => return Err(error),
+    }
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}

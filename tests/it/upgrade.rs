@@ -1,0 +1,52 @@
+//! A queue file of every schema that was ever released is taken up by this qctl, with all it holds.
+
+use std::path::Path;
+
+use crate::support::Sandbox;
+
+/// Makes the queue of the sandbox one of this schema.
+fn lay_down(queue: &Sandbox, schema: &str) {
+    let dump = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/schema/{schema}.sql"));
+    let old = rusqlite::Connection::open(queue.db()).expect("a file");
+    old.execute_batch("pragma journal_mode = wal").expect("a log");
+    old.execute_batch(&std::fs::read_to_string(dump).expect("the fixture")).expect("the old schema");
+}
+
+fn schema_of(queue: &Sandbox) -> String {
+    let facts = queue.qctl("where").succeeds().out();
+    facts.lines().find_map(|line| line.strip_prefix("schema\t")).expect("a schema").to_owned()
+}
+
+#[test]
+fn a_queue_of_schema_1_is_taken_up_with_all_it_holds() {
+    let queue = Sandbox::new();
+    lay_down(&queue, "0001");
+    let states = |of: &Sandbox| {
+        let list = of.qctl("list --reverse -F id,queue,state").succeeds().out();
+        list.replace('\t', " ").replace('\n', ", ")
+    };
+    assert_eq!(
+        states(&queue),
+        "1 mail dead, 2 default succeeded, 3 default retrying, 4 default scheduled, 5 default cancelled, 6 default ready, "
+    );
+    assert_eq!(schema_of(&queue), "2");
+    queue.qctl("queue show mail").succeeds();
+    assert_eq!(queue.job(1)["reason"], "exhausted");
+
+    // What it holds still works: the dead one is requeued, the paused queue resumed.
+    queue.qctl("dlq requeue 1").succeeds();
+    queue.qctl("queue resume default").succeeds();
+    queue.qctl("work --drain").succeeds();
+    assert_eq!(queue.ids("ready"), [0_i64; 0]);
+    assert_eq!(queue.push("true"), 7, "numbers go on");
+}
+
+#[test]
+fn an_old_queue_is_not_migrated_by_a_completion() {
+    let queue = Sandbox::new();
+    lay_down(&queue, "0001");
+    queue.sh("COMPLETE=bash _CLAP_COMPLETE_INDEX=2 qctl -- qctl show ''").succeeds();
+    let old = rusqlite::Connection::open(queue.db()).expect("the file");
+    let schema: i64 = old.query_row("pragma user_version", [], |row| row.get(0)).expect("a number");
+    assert_eq!(schema, 1);
+}
