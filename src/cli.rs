@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::command::{
-    Answer, Ctx, cancel, completions, dlq, generate, import, list, logs, push, queue, retry, run, show, stats, wait,
-    r#where, work,
+    Answer, Ctx, backup, cancel, completions, delete, dlq, generate, help, import, list, logs, prune, push, queue,
+    retry, run, show, stats, update, wait, r#where, why, work, workers,
 };
 use crate::config::{self, ColorChoice, Config, Global};
 use crate::exit::Failure;
@@ -19,7 +19,7 @@ use crate::exit::Failure;
 /// Push commands into a queue; workers run them, retry what fails, and keep what never succeeds for
 /// you to look at. No daemon, no broker: one file, any number of processes.
 #[derive(clap::Parser, Debug)]
-#[command(name = "qctl", version, max_term_width = 100)]
+#[command(name = "qctl", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "\
 Example:
   qctl push 'echo hello'     put a job into the queue
@@ -65,9 +65,13 @@ enum Verb {
     #[command(hide = true)]
     Tail(logs::Logs),
     Wait(wait::Wait),
+    Why(why::Why),
     Retry(retry::Retry),
     #[command(alias = "kill")]
     Cancel(cancel::Cancel),
+    Update(update::Update),
+    #[command(alias = "rm")]
+    Delete(delete::Delete),
     Dlq(dlq::Dlq),
     /// `dlq requeue`
     #[command(hide = true)]
@@ -75,7 +79,11 @@ enum Verb {
     Queue(queue::Queue),
     #[command(alias = "status")]
     Stats(stats::Stats),
+    Workers(workers::Workers),
     Where(r#where::Where),
+    Prune(prune::Prune),
+    Backup(backup::Backup),
+    Help(help::Help),
     Completions(completions::Completions),
     #[command(hide = true)]
     Generate(generate::Generate),
@@ -91,8 +99,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             let answer = run(cli.verb, &mut ctx);
             (global, answer)
         }
+        Err(error) if error.kind() == ErrorKind::DisplayHelp && verb_in(&args) == "qctl" => {
+            // Whoever stops reading has read enough.
+            let _ = config::ui(&Global::default()).print(help::overview(&tree()).trim_end());
+            return ExitCode::SUCCESS;
+        }
         Err(error) if !error.use_stderr() => {
-            // Help and version are data. Whoever stops reading them has read enough.
+            // Help and version are data, too.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
@@ -126,13 +139,20 @@ fn run(verb: Verb, ctx: &mut Ctx) -> Answer {
         Verb::Logs(verb) => verb.run(ctx),
         Verb::Tail(verb) => verb.following().run(ctx),
         Verb::Wait(verb) => verb.run(ctx),
+        Verb::Why(verb) => verb.run(ctx),
         Verb::Retry(verb) => verb.run(ctx),
         Verb::Cancel(verb) => verb.run(ctx),
+        Verb::Update(verb) => verb.run(ctx),
+        Verb::Delete(verb) => verb.run(ctx),
         Verb::Dlq(verb) => verb.run(ctx),
         Verb::Redrive(verb) => verb.run(ctx),
         Verb::Queue(verb) => verb.run(ctx),
         Verb::Stats(verb) => verb.run(ctx),
+        Verb::Workers(verb) => verb.run(ctx),
         Verb::Where(verb) => verb.run(ctx),
+        Verb::Prune(verb) => verb.run(ctx),
+        Verb::Backup(verb) => verb.run(ctx),
+        Verb::Help(verb) => verb.run(ctx, tree()),
         Verb::Completions(verb) => verb.run(ctx),
         Verb::Generate(verb) => verb.run(ctx, tree()),
     }
@@ -182,5 +202,16 @@ mod tests {
     #[test]
     fn the_tree_is_sound() {
         tree().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_stands_in_exactly_one_group_of_the_help() {
+        let mut grouped: Vec<&str> = help::GROUPS.iter().flat_map(|(_, verbs)| verbs.iter()).copied().collect();
+        grouped.sort_unstable();
+        let tree = tree();
+        let mut verbs: Vec<&str> =
+            tree.get_subcommands().filter(|verb| !verb.is_hide_set()).map(clap::Command::get_name).collect();
+        verbs.sort_unstable();
+        assert_eq!(grouped, verbs);
     }
 }

@@ -116,8 +116,14 @@ pub fn ui(global: &Global) -> Ui {
         (false, true) => Format::Table,
         (false, false) => Format::Plain,
     };
-    let stderr_is_terminal = io::stderr().is_terminal();
-    Ui { format, look, stdout_is_terminal, stderr_is_terminal, is_quiet: global.is_quiet }
+    Ui {
+        format,
+        look,
+        stdout_is_terminal,
+        stderr_is_terminal: io::stderr().is_terminal(),
+        stdin_is_terminal: io::stdin().is_terminal(),
+        is_quiet: global.is_quiet,
+    }
 }
 
 /// The flag decides, then the variables that people set for all their tools (no-color.org,

@@ -24,6 +24,14 @@ pub const STATUSES: [(u8, &str); 9] = [
     (124, "wait, run: timed out"),
 ];
 
+/// The statuses with their meaning as they are shown: those of [`STATUSES`], and those that `run` takes
+/// from its command.
+pub fn table() -> Vec<(String, &'static str)> {
+    let own = STATUSES.iter().map(|&(status, meaning)| (status.to_string(), meaning));
+    let of_run = "run: the command could not be executed, was not found, died of signal n";
+    own.chain([("126, 127, 128+n".to_owned(), of_run)]).collect()
+}
+
 /// How a run that did what it was asked ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

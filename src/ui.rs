@@ -3,7 +3,7 @@
 //! The only writer to either. A reader that has gone ends the run quietly.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, BufRead as _, Write};
 
 use crate::exit::{Failure, Kind};
 use crate::render::{Look, json, text};
@@ -30,6 +30,8 @@ pub struct Ui {
     pub stdout_is_terminal: bool,
     /// Whether stderr is a terminal.
     pub stderr_is_terminal: bool,
+    /// Whether stdin is a terminal.
+    pub stdin_is_terminal: bool,
     /// Whether talk is suppressed.
     pub is_quiet: bool,
 }
@@ -87,6 +89,24 @@ impl Ui {
     pub fn hint(&self, words: impl Display) {
         if self.stderr_is_terminal {
             self.say(words);
+        }
+    }
+
+    /// Asks whether to do something that cannot be undone.
+    ///
+    /// # Errors
+    ///
+    /// Refused, where the answer is not yes or where nobody can be asked.
+    pub fn confirm(&self, question: &str) -> Result<(), Failure> {
+        if !(self.stderr_is_terminal && self.stdin_is_terminal) {
+            return Err(Failure::refused(format!("nobody can be asked: {question}")).hint("say so with --yes"));
+        }
+        let _ = write!(io::stderr().lock(), "{question} [y/N] ");
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::refused(error.to_string()))?;
+        match answer.trim() {
+            "y" | "Y" | "yes" | "Yes" | "YES" => Ok(()),
+            _ => Err(Failure::refused("nothing was done")),
         }
     }
 

@@ -4,7 +4,8 @@ use clap_complete::ArgValueCandidates;
 
 use super::{Answer, Ctx, complete, selection, value};
 use crate::exit::Exit;
-use crate::job::IdRange;
+use crate::job::{IdRange, StateKind};
+use crate::render::json::Change;
 use crate::store::Cancelled;
 
 /// Take jobs back
@@ -22,18 +23,31 @@ impl Cancel {
         let now = ctx.now();
         let jobs = selection::named(ctx.store()?, &self.ids)?;
         let mut exit = Exit::Done;
+        let mut changes = Vec::new();
         for (id, _) in jobs {
-            match ctx.store()?.cancel(id, now)? {
-                Cancelled::AtOnce => ctx.ui.hint(format_args!("cancelled job {id}")),
-                Cancelled::Asked => ctx.ui.hint(format_args!("asked the worker to stop job {id}")),
+            let (outcome, state) = match ctx.store()?.cancel(id, now)? {
+                Cancelled::AtOnce => {
+                    ctx.ui.hint(format_args!("cancelled job {id}"));
+                    ("cancelled", Some(StateKind::Cancelled))
+                }
+                Cancelled::Asked => {
+                    ctx.ui.hint(format_args!("asked the worker to stop job {id}"));
+                    ("asked", Some(StateKind::Running))
+                }
                 Cancelled::AlreadyFinal(state) => {
                     ctx.ui.say(format_args!("job {id} has already {}", past(state.name())));
                     exit = exit.or(Exit::Refused);
+                    ("refused", Some(state))
                 }
-                Cancelled::Unknown => exit = exit.or(Exit::NotFound),
-            }
+                Cancelled::Unknown => {
+                    exit = exit.or(Exit::NotFound);
+                    ("not_found", None)
+                }
+            };
+            changes.push(Change { id, outcome, state });
         }
         ctx.ring()?;
+        ctx.answer_changes(&changes)?;
         Ok(exit)
     }
 }

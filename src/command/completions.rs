@@ -2,6 +2,8 @@
 
 use super::{Answer, Ctx};
 use crate::exit::Exit;
+use crate::render::json;
+use crate::ui::Format;
 
 /// Print what makes a shell complete qctl's commands
 ///
@@ -42,7 +44,11 @@ impl Shell {
 
 impl Completions {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
-        ctx.ui.print(self.shell.script().trim_end())?;
+        let script = self.shell.script().trim_end();
+        match ctx.ui.format {
+            Format::Json => ctx.ui.print(&json::document("script", script.into()))?,
+            Format::Table | Format::Plain => ctx.ui.print(script)?,
+        }
         Ok(Exit::Done)
     }
 }

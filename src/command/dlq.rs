@@ -70,13 +70,10 @@ impl List {
 
 /// The dead jobs of these queues (of all, if none is named), which must exist.
 fn dead_in(ctx: &mut Ctx, queues: &[QueueName], limit: usize) -> Result<Vec<JobId>, Failure> {
-    let store = ctx.store()?;
     for queue in queues {
-        if store.settings(queue)?.is_none() {
-            return Err(Failure::not_found(format!("there is no queue {queue}")).hint("qctl queue list"));
-        }
+        ctx.known_queue(queue)?;
     }
-    Ok(store.dead(queues, limit)?)
+    Ok(ctx.store()?.dead(queues, limit)?)
 }
 
 /// Show a dead job, with its attempts and the end of its stderr
@@ -223,7 +220,7 @@ fn skip(ctx: &Ctx, others: &[(JobId, StateKind)]) -> usize {
 
 fn would(ctx: &Ctx, verb: &str, ids: &[JobId]) -> Answer {
     match ctx.ui.format {
-        Format::Json => ctx.ui.print(&json::document(&format!("would_{verb}"), numbers(ids)))?,
+        Format::Json => ctx.ui.print(&json::document(&format!("would_{verb}"), json::ids(ids)))?,
         Format::Table | Format::Plain => {
             ctx.ui.say(format_args!("would {verb} {}", words::count(ids.len(), "job")));
             let lines: Vec<String> = ids.iter().map(ToString::to_string).collect();
@@ -235,14 +232,10 @@ fn would(ctx: &Ctx, verb: &str, ids: &[JobId]) -> Answer {
 
 fn done(ctx: &Ctx, what: &str, ids: &[JobId], n_skipped: usize) -> Answer {
     if ctx.ui.format == Format::Json {
-        let document = serde_json::json!({ "v": 1, what: numbers(ids), "skipped": n_skipped });
+        let document = serde_json::json!({ "v": 1, what: json::ids(ids), "skipped": n_skipped });
         ctx.ui.print(&document.to_string())?;
     } else {
         ctx.ui.hint(format_args!("{what} {}", words::count(ids.len(), "job")));
     }
     Ok(if n_skipped > 0 { Exit::Refused } else { Exit::Done })
-}
-
-fn numbers(ids: &[JobId]) -> serde_json::Value {
-    ids.iter().map(|id| id.get()).collect()
 }

@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use super::completions::Shell;
+use super::help::TOPICS;
 use super::{Answer, Ctx};
-use crate::exit::{Exit, Failure, STATUSES};
+use crate::exit::{self, Exit, Failure};
 
 /// Write the man pages and completion scripts
 #[derive(clap::Args, Debug)]
@@ -60,13 +61,45 @@ fn write_scripts(dir: &Path) -> std::io::Result<()> {
 fn write_pages(dir: &Path, mut tree: clap::Command) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
     tree.build();
-    write_page(dir, &tree, "qctl", None)
+    write_page(dir, &tree, "qctl", None)?;
+    TOPICS.iter().filter(|(_, _, text)| !text.is_empty()).try_for_each(|topic| write_topic(dir, topic))
+}
+
+/// A page of section 7 for a topic of the help. In its text a line by itself without a full stop is a title, and
+/// a paragraph that is indented by four blanks is kept as it is.
+fn write_topic(dir: &Path, (name, about, text): &(&str, &str, &str)) -> std::io::Result<()> {
+    let mut page = Page::default();
+    let title = format!("QCTL-{}", name.to_uppercase());
+    page.line(format!(".TH {title} 7 {DATE} \"qctl {}\" \"qctl manual\"", env!("CARGO_PKG_VERSION")));
+    page.section("NAME");
+    page.line(format!("{} \\- {}", roff(&format!("qctl-{name}")), roff(about)));
+    page.section("DESCRIPTION");
+    for paragraph in text.split("\n\n").skip(1) {
+        let lines: Vec<&str> = paragraph.trim_end().lines().collect();
+        match lines[..] {
+            [one] if !one.starts_with(' ') && !one.ends_with(['.', ':']) => page.section(&one.to_uppercase()),
+            [first, ..] if first.starts_with("    ") => {
+                page.line(".PP\n.RS 2\n.nf");
+                lines.iter().for_each(|line| page.text(line.trim_start()));
+                page.line(".fi\n.RE");
+            }
+            _ => {
+                page.line(".PP");
+                lines.iter().for_each(|line| page.text(line.trim_start()));
+            }
+        }
+    }
+    page.section("SEE ALSO");
+    page.text("qctl(1)");
+    std::fs::write(dir.join(format!("qctl-{name}.7")), page.0)
 }
 
 /// One page for each verb, and for each verb of a verb.
 fn write_page(dir: &Path, command: &clap::Command, name: &str, parent: Option<&str>) -> std::io::Result<()> {
-    let verbs: Vec<&clap::Command> =
-        command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help").collect();
+    let verbs: Vec<&clap::Command> = command
+        .get_subcommands()
+        .filter(|verb| !verb.is_hide_set() && (parent.is_none() || verb.get_name() != "help"))
+        .collect();
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let mut page = Page::default();
     page.line(format!(".TH {} 1 {DATE} \"qctl {}\" \"qctl manual\"", name.to_uppercase(), env!("CARGO_PKG_VERSION")));
@@ -86,10 +119,8 @@ fn write_page(dir: &Path, command: &clap::Command, name: &str, parent: Option<&s
         .collect();
     page.list("COMMANDS", &pages);
     page.after_help(&command.get_after_help().map(ToString::to_string).unwrap_or_default());
-    let statuses = STATUSES.iter().map(|(status, meaning)| (status.to_string(), (*meaning).to_owned()));
-    let of_run = "run: the command could not be executed, was not found, died of signal n";
-    let statuses: Vec<_> = statuses.chain([("126, 127, 128+n".to_owned(), of_run.to_owned())]).collect();
-    page.list("EXIT STATUS", &statuses);
+    let statuses = exit::table().into_iter().map(|(status, meaning)| (status, meaning.to_owned()));
+    page.list("EXIT STATUS", &statuses.collect::<Vec<_>>());
     page.list("ENVIRONMENT", &ENVIRONMENT);
     page.list("FILES", &FILES);
     if let Some(parent) = parent {

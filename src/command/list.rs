@@ -3,8 +3,8 @@
 use clap_complete::ArgValueCandidates;
 
 use super::{Answer, Ctx, complete, value};
-use crate::exit::{Exit, Failure};
-use crate::job::{Filter, Page, QueueName, StateKind};
+use crate::exit::Exit;
+use crate::job::{Filter, JobId, Page, QueueName, StateKind};
 use crate::render::field::Field;
 use crate::render::{json, plain, table};
 use crate::ui::Format;
@@ -35,6 +35,9 @@ pub(crate) struct List {
     /// The oldest first
     #[arg(long)]
     reverse: bool,
+    /// Only jobs that come after this one in the list: the next page
+    #[arg(long, value_name = "ID", value_parser = value::id)]
+    after: Option<JobId>,
     /// Only these fields, parted by commas and named as in the JSON
     #[arg(short = 'F', long, value_name = "FIELDS", value_delimiter = ',', value_parser = value::field)]
     fields: Vec<Field>,
@@ -44,19 +47,17 @@ impl List {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let filter = Filter {
             ids: Vec::new(),
-            since: self.since.as_deref().map(|text| when(ctx, "--since", text)).transpose()?,
-            until: self.until.as_deref().map(|text| when(ctx, "--until", text)).transpose()?,
+            since: self.since.as_deref().map(|text| ctx.past("--since", text)).transpose()?,
+            until: self.until.as_deref().map(|text| ctx.past("--until", text)).transpose()?,
             queues: self.queue,
             states: self.states,
             labels: self.labels,
         };
-        let store = ctx.store()?;
         for queue in &filter.queues {
-            if store.settings(queue)?.is_none() {
-                return Err(Failure::not_found(format!("there is no queue {queue}")).hint("qctl queue list"));
-            }
+            ctx.known_queue(queue)?;
         }
-        let page = Page { after: None, limit: self.limit, oldest_first: self.reverse };
+        let store = ctx.store()?;
+        let page = Page { after: self.after, limit: self.limit, oldest_first: self.reverse };
         let jobs = store.jobs(&filter, page)?;
         let look = &ctx.ui.look;
         match ctx.ui.format {
@@ -70,16 +71,11 @@ impl List {
             Format::Table if self.fields.is_empty() => ctx.ui.print(&table::jobs(&jobs, look))?,
             Format::Table => ctx.ui.print(&table::fields(&jobs, &self.fields, look))?,
         }
+        if let Some(last) = jobs.last()
+            && jobs.len() == self.limit
+        {
+            ctx.ui.hint(format_args!("there may be more: add --after {}", last.id));
+        }
         Ok(Exit::Done)
     }
-}
-
-/// An instant, or how long ago.
-fn when(ctx: &Ctx, option: &str, text: &str) -> Result<crate::clock::Timestamp, Failure> {
-    let now = ctx.now();
-    if let Ok(ago) = value::duration(text) {
-        return Ok(now.minus(ago));
-    }
-    value::instant(text, now, &(ctx.ui.look.zone)())
-        .map_err(|error| Failure::usage(format!("{option}: {error}, or a duration such as 2h")))
 }

@@ -56,10 +56,10 @@ impl Logs {
         let mut waiter = if self.follow { Some(Waiter::new(ctx)) } else { None };
         let Some(token) = self.token(ctx, waiter.as_mut())? else {
             ctx.ui.say(format_args!("job {} has not started", self.id));
-            return Ok(Exit::Done);
+            return if self.follow { Ok(Exit::Done) } else { self.document(ctx, None) };
         };
         if ctx.ui.format == Format::Json && !self.follow {
-            return self.document(ctx, token);
+            return self.document(ctx, Some(token));
         }
         let mut following = Following::new(self.id, token, &streams);
         loop {
@@ -104,15 +104,22 @@ impl Logs {
         }
     }
 
-    fn document(&self, ctx: &mut Ctx, token: Token) -> Answer {
+    /// The output of an attempt as JSON; of none, if there was none.
+    fn document(&self, ctx: &mut Ctx, token: Option<Token>) -> Answer {
+        if ctx.ui.format != Format::Json {
+            return Ok(Exit::Done);
+        }
         let mut streams = Vec::new();
         for stream in Stream::ALL {
-            let chunks = ctx.store()?.output(self.id, token, stream, 0)?;
+            let chunks = match token {
+                Some(token) => ctx.store()?.output(self.id, token, stream, 0)?,
+                None => Vec::new(),
+            };
             streams.push(chunks.into_iter().flat_map(|chunk| chunk.bytes).collect::<Vec<u8>>());
         }
         let mut output = json::output(&streams[0], &streams[1]);
         output["id"] = self.id.get().into();
-        output["attempt"] = token.get().into();
+        output["attempt"] = token.map(Token::get).into();
         ctx.ui.print(&json::document("output", output))?;
         Ok(Exit::Done)
     }

@@ -3,17 +3,21 @@
 //! A verb knows no other verb. What several share stands in files of its own: how jobs are described
 //! (`draft`, `job_options`), meant (`selection`), followed (`follow`) and waited for (`waiter`).
 
+pub(crate) mod backup;
 pub(crate) mod cancel;
 pub(crate) mod complete;
 pub(crate) mod completions;
+pub(crate) mod delete;
 pub(crate) mod dlq;
 mod draft;
 mod follow;
 pub(crate) mod generate;
+pub(crate) mod help;
 pub(crate) mod import;
 mod job_options;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod prune;
 pub(crate) mod push;
 pub(crate) mod queue;
 pub(crate) mod retry;
@@ -21,11 +25,14 @@ pub(crate) mod run;
 mod selection;
 pub(crate) mod show;
 pub(crate) mod stats;
+pub(crate) mod update;
 pub(crate) mod value;
 pub(crate) mod wait;
 mod waiter;
 pub(crate) mod r#where;
+pub(crate) mod why;
 pub(crate) mod work;
+pub(crate) mod workers;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -33,9 +40,10 @@ use std::path::PathBuf;
 use crate::clock::{Clock as _, Timestamp};
 use crate::config::{ChosenBy, Config};
 use crate::exit::{Exit, Failure};
-use crate::job::{JobId, QueueName};
+use crate::job::{JobId, QueueName, QueueSettings};
+use crate::render::json;
 use crate::store::{self, Access, Store, Target, Tidy};
-use crate::ui::Ui;
+use crate::ui::{Format, Ui};
 use crate::wake;
 
 /// What every verb works with.
@@ -55,6 +63,34 @@ impl Ctx {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.config.clock.now()
+    }
+
+    /// An instant that is given as such or as how long ago it was.
+    ///
+    /// # Errors
+    ///
+    /// Usage, naming the option.
+    pub(crate) fn past(&self, option: &str, text: &str) -> Result<Timestamp, Failure> {
+        let now = self.now();
+        if let Ok(ago) = value::duration(text) {
+            return Ok(now.minus(ago));
+        }
+        value::instant(text, now, &(self.ui.look.zone)())
+            .map_err(|error| Failure::usage(format!("{option}: {error}, or a duration such as 2h")))
+    }
+
+    /// What a queue, which must be there, has of its own.
+    ///
+    /// # Errors
+    ///
+    /// Not found.
+    pub(crate) fn known_queue(&mut self, queue: &QueueName) -> Result<QueueSettings, Failure> {
+        self.store()?.settings(queue)?.ok_or_else(|| selection::unknown_queue(queue))
+    }
+
+    /// Answers with what became of each job that was to be changed: as JSON, where that is asked for.
+    pub(crate) fn answer_changes(&self, changes: &[json::Change]) -> Result<(), Failure> {
+        if self.ui.format == Format::Json { self.ui.print(&json::changes(changes)) } else { Ok(()) }
     }
 
     /// The queue and the rule that chose it.

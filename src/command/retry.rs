@@ -5,6 +5,7 @@ use clap_complete::ArgValueCandidates;
 use super::{Answer, Ctx, complete, selection, value};
 use crate::exit::Exit;
 use crate::job::{IdRange, StateKind};
+use crate::render::json::Change;
 use crate::store::Retried;
 
 /// Put jobs back that are dead, cancelled or have succeeded
@@ -24,24 +25,33 @@ impl Retry {
         let jobs = selection::named(ctx.store()?, &self.ids)?;
         let mut exit = Exit::Done;
         let mut ready = Vec::new();
-        for (id, _) in jobs {
-            match ctx.store()?.retry(id, &states, now)? {
+        let mut changes = Vec::new();
+        for (id, before) in jobs {
+            let (outcome, state) = match ctx.store()?.retry(id, &states, now)? {
                 Retried::Ready => {
                     ready.push(id);
                     ctx.ui.hint(format_args!("job {id} is ready"));
+                    ("retried", Some(StateKind::Ready))
                 }
                 Retried::WrongState(state) => {
                     ctx.ui.say(format_args!("job {id} is {}; there is nothing to retry", state.name()));
                     exit = exit.or(Exit::Refused);
+                    ("refused", Some(state))
                 }
                 Retried::KeyTaken(holder) => {
                     ctx.ui.say(format_args!("job {id} stays as it is: job {holder} is newer and holds its key"));
                     exit = exit.or(Exit::Refused);
+                    ("key_taken", Some(before))
                 }
-                Retried::Unknown => exit = exit.or(Exit::NotFound),
-            }
+                Retried::Unknown => {
+                    exit = exit.or(Exit::NotFound);
+                    ("not_found", None)
+                }
+            };
+            changes.push(Change { id, outcome, state });
         }
         ctx.announce_jobs(&ready)?;
+        ctx.answer_changes(&changes)?;
         Ok(exit)
     }
 }

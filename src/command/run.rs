@@ -10,8 +10,10 @@ use super::{Answer, Ctx};
 use crate::clock::{Clock as _, Uptime};
 use crate::exit::{Exit, Failure};
 use crate::job::{Job, JobId, Outcome, State, Stream};
+use crate::render::json;
 use crate::signal::SignalPipe;
 use crate::store::{PushOutcome, Pushed};
+use crate::ui::Format;
 
 /// How long it waits for a worker before it says that there is none.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -54,6 +56,10 @@ impl Run {
                 break job;
             }
         };
+        if ctx.ui.format == Format::Json {
+            let attempts = ctx.store()?.attempts(id)?;
+            ctx.ui.print(&json::document("job", json::job_with_attempts(&job, &attempts)))?;
+        }
         Ok(if watch.is_interrupted && matches!(job.state, State::Cancelled { .. }) {
             Exit::As(130)
         } else {
@@ -99,7 +105,11 @@ impl Watch {
         Ok(None)
     }
 
+    /// Passes the output on, unless one document at the end was asked for.
     fn catch_up(&mut self, ctx: &mut Ctx) -> Result<(), Failure> {
+        if ctx.ui.format == Format::Json {
+            return Ok(());
+        }
         self.following.as_mut().map_or(Ok(()), |following| following.catch_up(ctx))
     }
 

@@ -1,7 +1,7 @@
 //! Which jobs a verb is to deal with.
 
 use crate::exit::Failure;
-use crate::job::{IdRange, JobId, StateKind};
+use crate::job::{IdRange, JobId, QueueName, StateKind};
 use crate::store::Store;
 
 /// The most jobs that one command names by number; more is a slip of a range.
@@ -38,5 +38,10 @@ pub(super) fn unknown(range: IdRange) -> Failure {
     } else {
         format!("there is no job from {} to {}", range.first, range.last)
     };
-    Failure::not_found(message).hint("qctl list")
+    Failure::not_found(message).hint("see which there are: qctl list")
+}
+
+/// There is no such queue.
+pub(super) fn unknown_queue(queue: &QueueName) -> Failure {
+    Failure::not_found(format!("there is no queue {queue}")).hint("see which there are: qctl queue list")
 }

@@ -46,6 +46,21 @@ pub(crate) fn positive_or_none(text: &str) -> Result<Limit, String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit(pub(crate) Option<Duration>);
 
+/// A number of rows, or `none`: without limit.
+pub(crate) fn rows_or_none(text: &str) -> Result<Rows, String> {
+    match text {
+        "none" => Ok(Rows(None)),
+        text => match text.parse() {
+            Ok(n @ 1..) => Ok(Rows(Some(n))),
+            _ => Err("write a number from 1 on, or none".to_owned()),
+        },
+    }
+}
+
+/// A number of rows that may be without limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rows(pub(crate) Option<u64>);
+
 /// A length of time longer than nothing.
 pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration = duration(text)?;

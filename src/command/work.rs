@@ -17,7 +17,7 @@ use crate::job::{Event, QueueName, QueuePattern, Reason, Verdict};
 use crate::render::event::{self, Obituary};
 use crate::render::{Look, json, words};
 use crate::store::{self, Access};
-use crate::ui::Ui;
+use crate::ui::{Format, Ui};
 use crate::worker::{self, Plan, Sole, StopRules, Summary, Surroundings};
 
 /// Run jobs
@@ -112,7 +112,10 @@ impl Work {
         let _sole = match self.lock_name() {
             Some(name) => match Sole::claim(&around.bells, &name) {
                 Ok(Some(sole)) => Some(sole),
-                Ok(None) => return Ok(Exit::Done),
+                Ok(None) => {
+                    Reporter::new(&self, ctx, &around).sum_up(&Summary::default())?;
+                    return Ok(Exit::Done);
+                }
                 Err(error) => return Err(Failure::refused(format!("the lock {name} could not be taken: {error}"))),
             },
             None => None,
@@ -120,7 +123,7 @@ impl Work {
         let plan = self.plan()?;
         let mut reporter = Reporter::new(&self, ctx, &around);
         let summary = worker::run(&plan, &around, &mut |event| reporter.report(event))?;
-        reporter.sum_up(&summary);
+        reporter.sum_up(&summary)?;
         Ok(if self.exit_status && summary.n_dead > 0 { Exit::BadAnswer } else { Exit::Done })
     }
 
@@ -236,22 +239,27 @@ impl<'a> Reporter<'a> {
             }
             _ => return,
         };
+        if self.ui.format == Format::Json {
+            return;
+        }
         // A worker does not stop because nobody reads its obituaries: the jobs are in the queue.
         let _ = self.ui.print(&event::obituary(&obituary));
     }
 
-    fn sum_up(&self, summary: &Summary) {
+    fn sum_up(&self, summary: &Summary) -> Result<(), Failure> {
+        if self.ui.format == Format::Json {
+            return self.ui.print(&json::summary(&counts(summary)));
+        }
+        self.hint_at(summary);
+        Ok(())
+    }
+
+    fn hint_at(&self, summary: &Summary) {
         if self.log != Log::Human || !self.ui.stderr_is_terminal {
             return;
         }
-        let parts = [
-            (summary.n_succeeded, "succeeded"),
-            (summary.n_retrying, "to be retried"),
-            (summary.n_dead, "dead"),
-            (summary.n_cancelled, "cancelled"),
-            (summary.n_handed_back, "handed back"),
-        ];
-        let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        let parts = counts(summary).into_iter().skip(1).filter(|(_, n)| *n > 0);
+        let parts: Vec<String> = parts.map(|(what, n)| format!("{n} {}", what.replace('_', " "))).collect();
         let started = words::count(summary.n_started, "attempt");
         self.ui.hint(if parts.is_empty() {
             format!("stopped after {started}")
@@ -259,4 +267,16 @@ impl<'a> Reporter<'a> {
             format!("stopped after {started}: {}", parts.join(", "))
         });
     }
+}
+
+/// What a worker did, by name.
+fn counts(summary: &Summary) -> [(&'static str, usize); 6] {
+    [
+        ("started", summary.n_started),
+        ("succeeded", summary.n_succeeded),
+        ("retrying", summary.n_retrying),
+        ("dead", summary.n_dead),
+        ("cancelled", summary.n_cancelled),
+        ("handed_back", summary.n_handed_back),
+    ]
 }

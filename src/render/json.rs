@@ -162,6 +162,23 @@ pub fn ids(ids: &[JobId]) -> Value {
     ids.iter().map(|id| id.get()).collect()
 }
 
+/// What became of a job that was to be changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// The job.
+    pub id: JobId,
+    /// What became of it, in a word or two joined by `_`.
+    pub outcome: &'static str,
+    /// Where it stands now; `None` where there is none any more.
+    pub state: Option<StateKind>,
+}
+
+/// What became of each job that was to be changed.
+pub fn changes(changes: &[Change]) -> String {
+    let one = |change: &Change| json!({ "id": change.id.get(), "outcome": change.outcome, "state": change.state.map(StateKind::name) });
+    document("jobs", changes.iter().map(one).collect())
+}
+
 /// Findings.
 pub fn findings(findings: &[Finding]) -> Value {
     let one = |finding: &Finding| json!({ "code": finding.code, "message": finding.message, "hint": finding.hint });
@@ -194,6 +211,12 @@ pub fn output(stdout: &[u8], stderr: &[u8]) -> Value {
         }
     }
     value
+}
+
+/// What a worker did: names with counts.
+pub fn summary(counts: &[(&str, usize)]) -> String {
+    let counts: Value = counts.iter().map(|&(name, n)| (name, Value::from(n))).collect();
+    document("summary", counts)
 }
 
 /// An error, as it follows on stderr with `--json`.

@@ -223,7 +223,7 @@ pub enum Removed {
 }
 
 /// How many jobs go before one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ahead {
     /// At least so many.
     pub n: usize,

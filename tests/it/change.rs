@@ -64,3 +64,29 @@ fn show_tells_a_queues_own_settings_from_the_defaults() {
     queue.qctl("queue set mail --dead-on none").succeeds();
     assert!(queue.qctl("queue show mail").out().contains("dead-on\tnone\n"));
 }
+
+#[test]
+fn an_update_moves_a_waiting_job_in_priority_time_and_queue() {
+    let queue = Sandbox::new();
+    let id = queue.push("true");
+    let now =
+        queue.qctl(&format!("update {id} --priority 7 --delay 1h -Q slow --max-attempts 9 --json")).succeeds().json();
+    assert_eq!(now["jobs"][0], serde_json::json!({ "id": 1, "outcome": "updated", "state": "scheduled" }));
+    let job = queue.job(id);
+    assert_eq!((&job["priority"], &job["queue"], &job["max_attempts"]), (&7.into(), &"slow".into(), &9.into()));
+    queue.qctl(&format!("update {id} --at 2126-01-01T00:00:00Z")).succeeds().says("not before 2126-01-01 00:00:00 UTC");
+    queue.qctl(&format!("update {id} --delay 0s --timeout 5m")).succeeds();
+    queue.qctl("work --drain").succeeds();
+    queue.qctl(&format!("update {id} --priority 1")).exits(4).says("job 1 is succeeded; that cannot be changed now");
+    queue.qctl(&format!("update {id}")).exits(2).says("nothing is to be changed");
+    queue.qctl("update 99 --priority 1").exits(3);
+}
+
+#[test]
+fn an_update_to_a_queue_where_its_key_is_held_is_refused() {
+    let queue = Sandbox::new();
+    let holder = queue.push("-Q mail --key k true");
+    let id = queue.push("--key k true");
+    queue.qctl(&format!("update {id} -Q mail")).exits(4).says(&format!("job {holder} holds its key there"));
+    assert_eq!(queue.job(id)["queue"], "default");
+}

@@ -92,7 +92,9 @@ fn json_has_the_keys_that_were_promised() {
     let counts =
         "name paused ready scheduled retrying running blocked succeeded dead cancelled oldest_ready_ms workers";
     assert_eq!(keys(&queue.qctl("queue list --json").json()["queues"][0]), counts);
-    assert_eq!(keys(&queue.qctl("stats --json").json()["queues"][0]), counts);
+    assert_eq!(keys(&queue.qctl("stats --json").json()), "v since queues");
+    let lately = "done failed run_ms wait_ms";
+    assert_eq!(keys(&queue.qctl("stats --json").json()["queues"][0]), format!("{counts} {lately}"));
 }
 
 #[test]
@@ -110,6 +112,60 @@ fn stats_counts_by_queue_and_state() {
     assert_eq!(b["oldest_ready_ms"], serde_json::Value::Null);
     queue.qctl("status b").succeeds();
     queue.qctl("stats nowhere").exits(3);
+}
+
+#[test]
+fn stats_tell_how_long_jobs_ran_and_had_waited_and_which_share_failed() {
+    let mut queue = Sandbox::new();
+    for _ in 0..3 {
+        queue.push("-Q a true");
+    }
+    queue.push("-Q a --max-attempts 1 'sleep 0.3; exit 1'");
+    queue.advance("1m");
+    queue.qctl("work --drain").succeeds();
+    let of = |line: &str| queue.qctl(line).succeeds().json()["queues"][0].clone();
+    let stats = of("stats --json");
+    assert_eq!((&stats["done"], &stats["failed"]), (&3.into(), &1.into()));
+    let millis = |value: &serde_json::Value| value.as_u64().expect("milliseconds");
+    assert!(millis(&stats["run_ms"]["p50"]) < 300 && millis(&stats["run_ms"]["p99"]) >= 290, "{stats}");
+    assert!(millis(&stats["wait_ms"]["p50"]) >= 58_000, "{stats}");
+    queue.advance("2h");
+    let later = |line: &str| queue.qctl(line).succeeds().json()["queues"][0]["done"].clone();
+    assert_eq!((later("stats a --since 1h --json"), later("stats a --json")), (0.into(), 3.into()));
+    queue.qctl("stats --since whenever").exits(2).says("--since");
+}
+
+#[test]
+fn fields_are_chosen_by_name_and_pages_follow_each_other() {
+    let queue = Sandbox::new();
+    for n in 1..=5 {
+        queue.push(&format!("-l n={n} 'echo {n}'"));
+    }
+    queue.qctl("list --limit 2 -F id,labels").succeeds().prints("5\tn=5\n4\tn=4\n");
+    queue.qctl("list --limit 2 -F id --after 4").succeeds().prints("3\n2\n");
+    queue.qctl("list --reverse --after 4 -F id,command").succeeds().prints("5\techo 5\n");
+    let document = queue.qctl("list --limit 1 -F id,state --json").succeeds().json();
+    assert_eq!(document["jobs"], serde_json::json!([{ "id": 5, "state": "ready" }]));
+    queue.qctl("list -F id,colour").exits(2).says("write some of id, queue, state");
+}
+
+#[test]
+fn workers_says_who_lives_on_what() {
+    let queue = Sandbox::new();
+    queue.push("-Q mail 'touch up; read x < fifo'");
+    queue.sh("mkfifo fifo").succeeds();
+    let worker = queue.start("work -Q 'mail,media.*' -j 3");
+    queue.wait_until("it runs", || queue.path("up").exists());
+    queue.wait_for_state(1, "running");
+    let document = queue.qctl("workers --json").succeeds().json();
+    let told = &document["workers"][0];
+    assert_eq!((&told["queues"], &told["running"]), (&serde_json::json!(["mail", "media.*"]), &serde_json::json!([1])));
+    assert_eq!((&told["jobs"], &told["pid"]), (&3.into(), &worker.pid().as_raw().into()));
+    let line = queue.qctl("workers").succeeds().out();
+    assert_eq!(line.trim_end().split('\t').count(), 8, "{line}");
+    worker.dies();
+    queue.qctl("workers").succeeds().prints("");
+    queue.sh("echo > fifo").succeeds();
 }
 
 #[test]

@@ -1,0 +1,58 @@
+//! `qctl delete`
+
+use clap_complete::ArgValueCandidates;
+
+use super::{Answer, Ctx, complete, selection, value};
+use crate::exit::Exit;
+use crate::job::{IdRange, JobId, StateKind};
+use crate::render::json::Change;
+use crate::render::words;
+
+/// Forget jobs that are done with, and their output
+///
+/// What is not done with is refused: cancel it first. A key that the job still held is free then.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Delete {
+    /// The jobs; 3-7 is a range
+    #[arg(required = true, value_name = "ID", value_parser = value::ids, add = ArgValueCandidates::new(complete::final_jobs))]
+    ids: Vec<IdRange>,
+    /// Say what would happen, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// How many jobs one transaction forgets, so that nobody waits long for the write lock.
+const PORTION: usize = 500;
+
+impl Delete {
+    pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
+        let jobs = selection::named(ctx.store()?, &self.ids)?;
+        let finished: Vec<JobId> = jobs.iter().filter(|(_, state)| state.is_final()).map(|&(id, _)| id).collect();
+        let states: Vec<StateKind> = StateKind::ALL.into_iter().filter(|state| state.is_final()).collect();
+        let mut gone: Vec<JobId> = Vec::new();
+        if self.dry_run {
+            gone.clone_from(&finished);
+            ctx.ui.say(format_args!("would delete {}", words::count(gone.len(), "job")));
+        } else {
+            for portion in finished.chunks(PORTION) {
+                gone.extend(ctx.store()?.forget(portion, &states)?);
+            }
+            ctx.ring()?;
+            ctx.ui.hint(format_args!("deleted {}", words::count(gone.len(), "job")));
+        }
+        let mut exit = Exit::Done;
+        let mut changes = Vec::new();
+        for (id, state) in jobs {
+            if gone.binary_search(&id).is_ok() {
+                let outcome = if self.dry_run { "would_delete" } else { "deleted" };
+                changes.push(Change { id, outcome, state: self.dry_run.then_some(state) });
+            } else {
+                ctx.ui.say(format_args!("job {id} is {}; cancel it first: qctl cancel {id}", state.name()));
+                changes.push(Change { id, outcome: "refused", state: Some(state) });
+                exit = exit.or(Exit::Refused);
+            }
+        }
+        ctx.answer_changes(&changes)?;
+        Ok(exit)
+    }
+}

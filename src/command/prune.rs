@@ -1,0 +1,80 @@
+//! `qctl prune`
+
+use std::time::Duration;
+
+use clap_complete::ArgValueCandidates;
+
+use super::{Answer, Ctx, complete, value};
+use crate::exit::Exit;
+use crate::job::{QueueName, Retention};
+use crate::policy;
+use crate::render::words;
+use crate::ui::Format;
+
+/// Forget finished jobs that need not be kept
+///
+/// Workers do so by themselves, by what the queues say (queue set --keep, --keep-rows; a week and
+/// 100,000 jobs unless they do). Only succeeded and cancelled jobs are forgotten, with their output;
+/// dead ones wait for your decision, and a job that still holds its key is kept until it does not. The
+/// file does not shrink, its room is used again.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl prune                       what the queues do not keep, now
+  qctl prune --older-than 1d -Q ci
+  qctl prune --older-than 1d --dry-run")]
+pub(crate) struct Prune {
+    /// What ended longer ago than this, whatever the queues say
+    #[arg(long, value_name = "D", value_parser = value::duration)]
+    older_than: Option<Duration>,
+    /// Only this queue
+    #[arg(short = 'Q', long, value_name = "NAME", value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]
+    queue: Vec<QueueName>,
+    /// Say what would happen, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Prune {
+    pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
+        for queue in &self.queue {
+            ctx.known_queue(queue)?;
+        }
+        let queues: Vec<_> = ctx.store()?.queues()?.into_iter().filter(|one| self.includes(&one.name)).collect();
+        let now = ctx.now();
+        let mut n_forgotten = 0;
+        for queue in queues {
+            let keep = match self.older_than {
+                Some(age) => Retention { before: Some(now.minus(age)), max_rows: None },
+                None => policy::retention(&queue.settings, now),
+            };
+            if self.dry_run {
+                n_forgotten += ctx.store()?.prunable(&queue.name, &keep, usize::MAX >> 1, now)?;
+            } else {
+                loop {
+                    let n = ctx.store()?.prune(&queue.name, &keep, now)?;
+                    n_forgotten += n;
+                    if n == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        if ctx.ui.format == Format::Json {
+            let key = if self.dry_run { "would_prune" } else { "pruned" };
+            ctx.ui.print(&serde_json::json!({ "v": 1, key: n_forgotten }).to_string())?;
+        }
+        let jobs = words::count(n_forgotten, "job");
+        if self.dry_run {
+            ctx.ui.say(format_args!("would forget {jobs}"));
+        } else {
+            ctx.ring()?;
+            ctx.ui.hint(format_args!("forgot {jobs}"));
+        }
+        Ok(Exit::Done)
+    }
+
+    fn includes(&self, queue: &QueueName) -> bool {
+        self.queue.is_empty() || self.queue.contains(queue)
+    }
+}

@@ -1,0 +1,82 @@
+//! `qctl queue set`
+
+use std::time::Duration;
+
+use clap_complete::ArgValueCandidates;
+
+use super::Show;
+use crate::command::value::{self, Codes, Limit, Rows};
+use crate::command::{Answer, Ctx, complete};
+use crate::exit::{Exit, Failure};
+use crate::job::{Backoff, Jitter, QueueName};
+use crate::ui::Format;
+
+/// Set what jobs of a queue get where their push does not say, making the queue if need be
+#[derive(clap::Args, Debug)]
+pub(super) struct Set {
+    /// The queue
+    #[arg(value_name = "NAME", value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]
+    queue: QueueName,
+    /// How often a job is tried, 1 to 1000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    max_attempts: Option<u32>,
+    /// Pause between attempts: exp:BASE..CAP, fixed:D, list:D,D,…
+    #[arg(long, value_name = "P", value_parser = value::backoff)]
+    backoff: Option<Backoff>,
+    /// Share of each pause drawn at random: none, half, full
+    #[arg(long, value_name = "J", value_parser = value::jitter)]
+    jitter: Option<Jitter>,
+    /// How long each attempt may take
+    #[arg(long, value_name = "D|none", value_parser = value::positive_or_none)]
+    timeout: Option<Limit>,
+    /// From TERM to KILL, when an attempt is stopped
+    #[arg(long, value_name = "D", value_parser = value::duration)]
+    kill_after: Option<Duration>,
+    /// Exit statuses that are final, such as 65,100-110, or none
+    #[arg(long, value_name = "CODES", value_parser = value::codes)]
+    dead_on: Option<Codes>,
+    /// -100 to 100, higher first
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-100..=100))]
+    priority: Option<i32>,
+    /// How long finished jobs are kept; dead ones are kept until you decide
+    #[arg(long, value_name = "D|none", value_parser = value::positive_or_none)]
+    keep: Option<Limit>,
+    /// How many finished jobs are kept, the newest
+    #[arg(long, value_name = "N|none", value_parser = value::rows_or_none)]
+    keep_rows: Option<Rows>,
+}
+
+impl Set {
+    pub(super) fn run(self, ctx: &mut Ctx) -> Answer {
+        let queue = self.queue.clone();
+        if self.says_nothing() {
+            return Err(Failure::usage("nothing is set").hint(format!("qctl queue show {queue} shows what can be")));
+        }
+        ctx.store_or_create()?.configure(&queue, &mut |settings| {
+            settings.max_attempts = self.max_attempts.or(settings.max_attempts);
+            settings.backoff = self.backoff.clone().or(settings.backoff.take());
+            settings.jitter = self.jitter.or(settings.jitter);
+            settings.timeout = self.timeout.map(|Limit(timeout)| timeout).or(settings.timeout);
+            settings.kill_after = self.kill_after.or(settings.kill_after);
+            settings.dead_on = self.dead_on.clone().map(|Codes(codes)| codes).or(settings.dead_on.take());
+            settings.priority = self.priority.or(settings.priority);
+            settings.keep = self.keep.map(|Limit(keep)| keep).or(settings.keep);
+            settings.keep_rows = self.keep_rows.map(|Rows(rows)| rows).or(settings.keep_rows);
+        })?;
+        if ctx.ui.format == Format::Json { Show { queue }.run(ctx) } else { Ok(Exit::Done) }
+    }
+
+    fn says_nothing(&self) -> bool {
+        let Self { queue: _, max_attempts, backoff, jitter, timeout, kill_after, dead_on, priority, keep, keep_rows } =
+            self;
+        max_attempts.is_none()
+            && backoff.is_none()
+            && jitter.is_none()
+            && timeout.is_none()
+            && kill_after.is_none()
+            && dead_on.is_none()
+            && priority.is_none()
+            && keep.is_none()
+            && keep_rows.is_none()
+    }
+}
