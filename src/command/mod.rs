@@ -1,8 +1,10 @@
 //! One file for each verb: its help, its arguments and its effect on one screen.
 //!
 //! A verb knows no other verb. What several share stands in files of its own: how jobs are described
-//! (`draft`, `job_options`), meant (`selection`), followed (`follow`) and waited for (`waiter`).
+//! (`draft`, `job_options`), meant (`selection`), followed (`follow`) and waited for (`waiter`,
+//! `awaited`, `unserved`), and what is left behind about them (`report`, `whole_file`).
 
+mod awaited;
 pub(crate) mod cancel;
 pub(crate) mod complete;
 pub(crate) mod completions;
@@ -16,15 +18,18 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod push;
 pub(crate) mod queue;
+mod report;
 pub(crate) mod retry;
 pub(crate) mod run;
 mod selection;
 pub(crate) mod show;
 pub(crate) mod stats;
+mod unserved;
 pub(crate) mod value;
 pub(crate) mod wait;
 mod waiter;
 pub(crate) mod r#where;
+mod whole_file;
 pub(crate) mod work;
 
 use std::collections::BTreeSet;
