@@ -15,7 +15,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::job::EnvVars;
 use crate::render::Look;
 use crate::store::Target;
-use crate::ui::{Format, Ui};
+use crate::ui::{Format, ProgressLine, Ui};
 
 /// Whether to paint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -73,12 +73,21 @@ pub struct Config {
     pub clock: SystemClock,
     /// The name of this machine.
     pub host: String,
+    /// The GitHub Actions step that this is, if it is one.
+    pub actions: Option<Actions>,
+}
+
+/// A step of a GitHub Actions workflow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actions {
+    /// The file whose Markdown is shown on the page of the run.
+    pub summary: Option<PathBuf>,
 }
 
 impl Config {
     /// Reads flags, environment and directories.
     pub fn read(global: &Global) -> Self {
-        Self { target: target(global.db.as_deref()), clock: clock(), host: host() }
+        Self { target: target(global.db.as_deref()), clock: clock(), host: host(), actions: actions() }
     }
 }
 
@@ -101,6 +110,11 @@ fn host() -> String {
     nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+fn actions() -> Option<Actions> {
+    let is_step = var("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+    is_step.then(|| Actions { summary: var("GITHUB_STEP_SUMMARY").map(PathBuf::from) })
+}
+
 /// The two streams as this terminal and environment want them.
 pub fn ui(global: &Global) -> Ui {
     let stdout_is_terminal = io::stdout().is_terminal();
@@ -116,13 +130,17 @@ pub fn ui(global: &Global) -> Ui {
         (false, true) => Format::Table,
         (false, false) => Format::Plain,
     };
+    let stderr_is_terminal = io::stderr().is_terminal();
+    // A dumb terminal cannot erase what it has written.
+    let has_progress = stderr_is_terminal && !global.is_quiet && !global.is_json && !is_dumb();
     Ui {
         format,
         look,
         stdout_is_terminal,
-        stderr_is_terminal: io::stderr().is_terminal(),
+        stderr_is_terminal,
         stdin_is_terminal: io::stdin().is_terminal(),
         is_quiet: global.is_quiet,
+        progress: has_progress.then(ProgressLine::default),
     }
 }
 
@@ -135,8 +153,12 @@ fn has_color(choice: ColorChoice, is_terminal: bool) -> bool {
         ColorChoice::Never => false,
         ColorChoice::Auto if is_set("FORCE_COLOR") || is_set("CLICOLOR_FORCE") => true,
         ColorChoice::Auto if var("NO_COLOR").is_some() => false,
-        ColorChoice::Auto => is_terminal && var("TERM").is_none_or(|term| term != "dumb"),
+        ColorChoice::Auto => is_terminal && !is_dumb(),
     }
+}
+
+fn is_dumb() -> bool {
+    var("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Whether the locale is UTF-8; cron's is not.

@@ -2,8 +2,11 @@
 //!
 //! The only writer to either. A reader that has gone ends the run quietly.
 
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::{self, BufRead as _, Write};
+
+use terminal_size::{Width, terminal_size_of};
 
 use crate::exit::{Failure, Kind};
 use crate::render::{Look, json, text};
@@ -34,7 +37,13 @@ pub struct Ui {
     pub stdin_is_terminal: bool,
     /// Whether talk is suppressed.
     pub is_quiet: bool,
+    /// Where progress is shown; `None`: nowhere.
+    pub progress: Option<ProgressLine>,
 }
+
+/// A line of the terminal that is rewritten in place; what it shows now, empty where it is not there.
+#[derive(Debug, Default)]
+pub struct ProgressLine(RefCell<String>);
 
 impl Ui {
     /// Writes data and a line end to stdout; nothing where there is no data.
@@ -73,6 +82,7 @@ impl Ui {
     }
 
     fn write(&self, stream: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure> {
+        self.hide_progress();
         stream.write_all(bytes)?;
         stream.flush()?;
         Ok(())
@@ -110,6 +120,29 @@ impl Ui {
         }
     }
 
+    /// Shows on a line of the terminal how far something is, in place of what stood there. Whatever
+    /// is written next takes the line away.
+    pub fn show_progress(&self, words: &str) {
+        let Some(ProgressLine(shown)) = &self.progress else { return };
+        // One column stays free: behind a full line some terminals erase its last character.
+        let columns =
+            terminal_size_of(io::stderr()).map_or(80, |(Width(width), _)| usize::from(width)).saturating_sub(1);
+        let line = text::cut(words, columns, self.look.has_unicode);
+        if *shown.borrow() != line {
+            let _ = write!(io::stderr().lock(), "\r{line}\x1b[K");
+            shown.replace(line);
+        }
+    }
+
+    /// Takes that line away.
+    pub fn hide_progress(&self) {
+        if let Some(ProgressLine(shown)) = &self.progress
+            && !shown.take().is_empty()
+        {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K");
+        }
+    }
+
     /// Says on stderr why the run failed.
     pub fn fail(&self, failure: &Failure) {
         if failure.kind == Kind::ClosedPipe {
@@ -126,6 +159,7 @@ impl Ui {
 
     /// Nobody may be listening on stderr, and that is no reason to fail.
     fn talk(&self, words: impl Display) {
+        self.hide_progress();
         let _ = writeln!(io::stderr().lock(), "{words}");
     }
 }

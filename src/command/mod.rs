@@ -1,8 +1,10 @@
 //! One file for each verb: its help, its arguments and its effect on one screen.
 //!
 //! A verb knows no other verb. What several share stands in files of its own: how jobs are described
-//! (`draft`, `job_options`), meant (`selection`), followed (`follow`) and waited for (`waiter`).
+//! (`draft`, `job_options`), meant (`selection`), followed (`follow`) and waited for (`waiter`,
+//! `awaited`, `unserved`), and what is left behind about them (`report`, `whole_file`).
 
+mod awaited;
 pub(crate) mod backup;
 pub(crate) mod cancel;
 pub(crate) mod complete;
@@ -20,16 +22,19 @@ pub(crate) mod logs;
 pub(crate) mod prune;
 pub(crate) mod push;
 pub(crate) mod queue;
+mod report;
 pub(crate) mod retry;
 pub(crate) mod run;
 mod selection;
 pub(crate) mod show;
 pub(crate) mod stats;
+mod unserved;
 pub(crate) mod update;
 pub(crate) mod value;
 pub(crate) mod wait;
 mod waiter;
 pub(crate) mod r#where;
+mod whole_file;
 pub(crate) mod why;
 pub(crate) mod work;
 pub(crate) mod workers;

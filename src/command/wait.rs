@@ -1,33 +1,42 @@
 //! `qctl wait`
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap_complete::ArgValueCandidates;
 
+use super::awaited::Awaited;
+use super::report::Report;
+use super::unserved::Complaints;
 use super::waiter::Waiter;
+use super::whole_file::WholeFile;
 use super::{Answer, Ctx, complete, selection, value};
 use crate::clock::{Clock as _, Uptime};
 use crate::exit::{Exit, Failure};
-use crate::job::{Filter, IdRange, Job, JobId, Page, QueueName, StateKind};
-use crate::render::{json, table, text};
-use crate::ui::Format;
-
-/// How long it waits before it says that nobody serves a queue.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::job::{Command, Filter, IdRange, JobId, Page, QueueName, StateKind};
+use crate::render::{progress, text};
 
 /// How many jobs are read at a time.
 const PAGE: usize = 1000;
 
+/// How many times as long as a look took it does nothing. A hundred thousand jobs would otherwise
+/// keep a processor busy, because each that ends is a reason to look at all of them.
+const REST: u32 = 9;
+
+/// How long that is at the most.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
 /// Wait until jobs are done with
 ///
-/// Exits 0 when all succeeded, 1 when any died or was cancelled, 124 when the time was up. With -l,
-/// every job that has the labels is waited for; with -Q alone, those of the queue that are
-/// unfinished now.
+/// Exits 0 when all succeeded, 1 when any died, was cancelled or deleted, 124 when the time was up.
+/// With -l, every job that has the labels is waited for; with -Q alone, those of the queue that are
+/// unfinished now. Where GITHUB_ACTIONS is true, what did not succeed is annotated, and told of in
+/// the file that GITHUB_STEP_SUMMARY names.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   qctl wait 42 50-60
-  qctl wait -l build=481 --timeout 20m
+  qctl wait -l build=481 --timeout 20m --junit report.xml
   qctl wait --any 7 8")]
 pub(crate) struct Wait {
     /// The jobs; 3-7 is a range
@@ -48,52 +57,69 @@ pub(crate) struct Wait {
     /// Return when the first did not succeed
     #[arg(long)]
     fail_fast: bool,
-}
-
-/// What is known of the jobs by now.
-#[derive(Default)]
-struct Known {
-    pending: Vec<JobId>,
-    n_succeeded: usize,
-    failed: Vec<JobId>,
+    /// Write a JUnit report there, also when the time is up
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    junit: Option<PathBuf>,
 }
 
 impl Wait {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
-        let started = ctx.config.clock.uptime();
-        let mut known = self.meant(ctx)?;
-        let mut waiter = Waiter::new(ctx);
-        let mut has_complained = false;
-        loop {
-            waiter.hush();
-            known.look(ctx)?;
-            let waited = ctx.config.clock.uptime().since(started);
-            if self.has_seen_enough(&known) {
-                report(ctx, &known)?;
-                return Ok(if known.failed.is_empty() { Exit::Done } else { Exit::BadAnswer });
+        // Before anything is waited for: hours later is too late to learn of it.
+        let junit = self.junit.as_deref().map(WholeFile::at).transpose()?;
+        let began = ctx.config.clock.moment();
+        let mut jobs = Awaited::new(self.meant(ctx)?);
+        let ended = self.watch(ctx, &mut jobs, began.uptime);
+        ctx.ui.hide_progress();
+        let exit = ended?;
+        let is_time_up = exit == Exit::TimedOut;
+        let report = Report { jobs: &jobs, began: began.now, is_time_up, junit: junit.as_ref(), more: self.more() };
+        match report.tell(ctx) {
+            Ok(()) => Ok(exit),
+            Err(failure) if exit == Exit::Done => Err(failure),
+            // That the jobs failed is the worse news.
+            Err(failure) => {
+                ctx.ui.fail(&failure);
+                Ok(exit)
             }
-            if self.timeout.is_some_and(|timeout| waited >= timeout) {
-                ctx.ui.say(format_args!("still waiting for {} when the time was up", list(&known.pending)));
-                report(ctx, &known)?;
-                return Ok(Exit::TimedOut);
-            }
-            has_complained = has_complained || (waited >= PATIENCE && complain(ctx, &known)?);
-            waiter.wait(ctx, self.remaining(ctx, started));
         }
     }
 
-    fn remaining(&self, ctx: &Ctx, started: Uptime) -> Duration {
-        let end = self.timeout.map(|timeout| started.plus(timeout));
+    fn watch(&self, ctx: &mut Ctx, jobs: &mut Awaited, began: Uptime) -> Answer {
+        let mut waiter = Waiter::new(ctx);
+        let mut complaints = Complaints::new(began);
+        loop {
+            waiter.hush();
+            let started = ctx.config.clock.uptime();
+            jobs.look(ctx)?;
+            let now = ctx.config.clock.uptime();
+            let waited = now.since(began);
+            if self.has_seen_enough(jobs) {
+                return Ok(if jobs.failed.is_empty() { Exit::Done } else { Exit::BadAnswer });
+            }
+            if self.timeout.is_some_and(|timeout| waited >= timeout) {
+                ctx.ui.say(format_args!("still waiting for {} when the time was up", list(&jobs.pending)));
+                return Ok(Exit::TimedOut);
+            }
+            complaints.voice(ctx, &jobs.pending)?;
+            ctx.ui.show_progress(&progress::line(&jobs.progress(waited)));
+            let rest = (now.since(started) * REST).min(LONGEST_REST);
+            ctx.config.clock.pause(rest.min(self.remaining(ctx, began)));
+            waiter.wait(ctx, self.remaining(ctx, began));
+        }
+    }
+
+    fn remaining(&self, ctx: &Ctx, began: Uptime) -> Duration {
+        let end = self.timeout.map(|timeout| began.plus(timeout));
         end.map_or(Duration::MAX, |end| end.since(ctx.config.clock.uptime()))
     }
 
-    fn has_seen_enough(&self, known: &Known) -> bool {
-        let has_any = known.n_succeeded > 0 || !known.failed.is_empty();
-        known.pending.is_empty() || (self.any && has_any) || (self.fail_fast && !known.failed.is_empty())
+    fn has_seen_enough(&self, jobs: &Awaited) -> bool {
+        let has_any = !jobs.succeeded.is_empty() || !jobs.failed.is_empty();
+        jobs.pending.is_empty() || (self.any && has_any) || (self.fail_fast && !jobs.failed.is_empty())
     }
 
     /// The jobs to wait for.
-    fn meant(&self, ctx: &mut Ctx) -> Result<Known, Failure> {
+    fn meant(&self, ctx: &mut Ctx) -> Result<Vec<JobId>, Failure> {
         if self.ids.is_empty() && self.labels.is_empty() && self.queue.is_none() {
             return Err(
                 Failure::usage("nothing is named to wait for").hint("give job numbers, -l LABEL=VALUE or -Q QUEUE")
@@ -113,9 +139,7 @@ impl Wait {
             }
             pending.extend(labelled);
         }
-        pending.sort_unstable();
-        pending.dedup();
-        Ok(Known { pending, ..Known::default() })
+        Ok(pending)
     }
 
     fn filter(&self) -> Filter {
@@ -127,6 +151,18 @@ impl Wait {
             ..Filter::default()
         }
     }
+
+    /// The command that lists what did not succeed, as far as it can be narrowed down.
+    fn more(&self) -> String {
+        let mut line = "qctl list -s dead,cancelled".to_owned();
+        if self.ids.is_empty() {
+            let queue = self.queue.iter().flat_map(|queue| ["-Q".to_owned(), queue.to_string()]);
+            let labels = self.labels.iter().flat_map(|(name, value)| ["-l".to_owned(), format!("{name}={value}")]);
+            let words: Vec<Vec<u8>> = queue.chain(labels).map(String::into_bytes).collect();
+            line.push_str(&format!(" {}", text::command(Some(&Command::Program(words)))));
+        }
+        line
+    }
 }
 
 fn all_that_match(ctx: &mut Ctx, filter: &Filter) -> Result<Vec<JobId>, Failure> {
@@ -137,70 +173,6 @@ fn all_that_match(ctx: &mut Ctx, filter: &Filter) -> Result<Vec<JobId>, Failure>
         ids.extend(jobs.iter().map(|job| job.id));
         if jobs.len() < PAGE {
             return Ok(ids);
-        }
-    }
-}
-
-impl Known {
-    /// Looks how those stand that were not done with.
-    fn look(&mut self, ctx: &mut Ctx) -> Result<(), Failure> {
-        let pending = std::mem::take(&mut self.pending);
-        let ranges: Vec<IdRange> = pending.iter().map(|&id| id.into()).collect();
-        let standings = ctx.store()?.standing_of(&ranges)?;
-        // What was deleted meanwhile did not succeed, as far as anyone can tell.
-        self.failed.extend(pending.iter().filter(|id| standings.binary_search_by_key(id, |(known, _)| known).is_err()));
-        for (id, state) in standings {
-            match state {
-                StateKind::Succeeded => self.n_succeeded += 1,
-                StateKind::Dead | StateKind::Cancelled => self.failed.push(id),
-                StateKind::Blocked
-                | StateKind::Scheduled
-                | StateKind::Ready
-                | StateKind::Running
-                | StateKind::Retrying => self.pending.push(id),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Says that nobody serves a queue that is waited for; answers whether there was one.
-fn complain(ctx: &mut Ctx, known: &Known) -> Result<bool, Failure> {
-    let Some(&first) = known.pending.first() else { return Ok(false) };
-    let store = ctx.store()?;
-    let (Some(job), queues) = (store.job(first)?, store.queues()?) else { return Ok(false) };
-    let is_unserved = queues.iter().any(|queue| queue.name == job.queue && queue.n_workers == 0);
-    if is_unserved {
-        ctx.ui.say(format_args!("no worker serves {}; start one: qctl work -Q {}", job.queue, job.queue));
-    }
-    Ok(is_unserved)
-}
-
-/// Names those that did not succeed.
-fn report(ctx: &mut Ctx, known: &Known) -> Result<(), Failure> {
-    let mut failed: Vec<Job> = Vec::new();
-    for &id in &known.failed {
-        failed.extend(ctx.store()?.job(id)?);
-    }
-    match ctx.ui.format {
-        Format::Json => {
-            let failed: Vec<_> = failed.iter().map(json::job).collect();
-            let pending: Vec<_> = known.pending.iter().map(|id| id.get()).collect();
-            let document =
-                serde_json::json!({ "v": 1, "succeeded": known.n_succeeded, "failed": failed, "pending": pending });
-            ctx.ui.print(&document.to_string())
-        }
-        Format::Table | Format::Plain => {
-            for job in &failed {
-                let command = text::cut(&text::command(job.command.as_ref()), 60, ctx.ui.look.has_unicode);
-                ctx.ui.say(format_args!(
-                    "job {} {}: {} ({command})",
-                    job.id,
-                    job.state.kind().name(),
-                    table::error(job)
-                ));
-            }
-            Ok(())
         }
     }
 }

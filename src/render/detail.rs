@@ -186,11 +186,16 @@ pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 9] {
 
 /// The last `n` lines of a stderr, as a block that follows a job.
 pub fn last_lines(stderr: &[u8], n: usize) -> String {
-    let lines: Vec<&[u8]> = stderr.trim_ascii_end().split(|&byte| byte == b'\n').collect();
-    if stderr.trim_ascii().is_empty() {
-        return String::new();
+    let lines: Vec<String> = tail(stderr, n).iter().map(|line| format!("    | {line}")).collect();
+    if lines.is_empty() { String::new() } else { format!("\n\n  the end of its stderr\n{}", lines.join("\n")) }
+}
+
+/// The last `n` lines of some output, safe to show; none where it is blank.
+pub fn tail(output: &[u8], n: usize) -> Vec<String> {
+    if output.trim_ascii().is_empty() {
+        return Vec::new();
     }
+    let lines: Vec<&[u8]> = output.trim_ascii_end().split(|&byte| byte == b'\n').collect();
     let last = &lines[lines.len().saturating_sub(n)..];
-    let lines: Vec<String> = last.iter().map(|line| format!("    | {}", text::safe(line.trim_ascii_end()))).collect();
-    format!("\n\n  the end of its stderr\n{}", lines.join("\n"))
+    last.iter().map(|line| text::safe(line.trim_ascii_end())).collect()
 }

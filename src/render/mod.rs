@@ -8,10 +8,14 @@ pub mod bars;
 pub mod detail;
 pub mod event;
 pub mod field;
+pub mod github;
 pub mod json;
+pub mod junit;
 pub mod plain;
+pub mod progress;
 pub mod table;
 pub mod text;
+pub mod waited;
 pub mod why;
 pub mod words;
 
