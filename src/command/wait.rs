@@ -125,13 +125,11 @@ impl Wait {
                 Failure::usage("nothing is named to wait for").hint("give job numbers, -l LABEL=VALUE or -Q QUEUE")
             );
         }
-        let store = ctx.store()?;
-        let mut pending: Vec<JobId> = selection::named(store, &self.ids)?.into_iter().map(|(id, _)| id).collect();
+        let mut pending: Vec<JobId> =
+            selection::named(ctx.store()?, &self.ids)?.into_iter().map(|(id, _)| id).collect();
         if !self.labels.is_empty() || self.queue.is_some() {
-            if let Some(queue) = &self.queue
-                && store.settings(queue)?.is_none()
-            {
-                return Err(Failure::not_found(format!("there is no queue {queue}")).hint("qctl queue list"));
+            if let Some(queue) = &self.queue {
+                ctx.known_queue(queue)?;
             }
             let labelled = all_that_match(ctx, &self.filter())?;
             if labelled.is_empty() && !self.labels.is_empty() {
