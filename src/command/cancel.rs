@@ -12,6 +12,10 @@ use crate::store::Cancelled;
 ///
 /// A waiting job is gone at once. A running one gets TERM, then KILL, and is not tried again.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl cancel 42          take it back, also while it runs
+  qctl cancel 40-49")]
 pub(crate) struct Cancel {
     /// The jobs; 3-7 is a range
     #[arg(required = true, value_name = "ID", value_parser = value::ids, add = ArgValueCandidates::new(complete::open_jobs))]

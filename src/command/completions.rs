@@ -10,10 +10,10 @@ use crate::ui::Format;
 /// Completion asks the binary, so that it offers real jobs and queues and never goes stale.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Put this into the shell's start file:
-  bash  source <(qctl completions bash)
-  zsh   source <(qctl completions zsh)
-  fish  qctl completions fish | source")]
+Examples:
+  source <(qctl completions bash)       in ~/.bashrc
+  source <(qctl completions zsh)        in ~/.zshrc
+  qctl completions fish | source        in ~/.config/fish/config.fish")]
 pub(crate) struct Completions {
     /// The shell
     #[arg(value_name = "SHELL")]

@@ -12,6 +12,10 @@ use crate::render::words;
 ///
 /// What is not done with is refused: cancel it first. A key that the job still held is free then.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl delete 42 --dry-run
+  qctl delete 1-100")]
 pub(crate) struct Delete {
     /// The jobs; 3-7 is a range
     #[arg(required = true, value_name = "ID", value_parser = value::ids, add = ArgValueCandidates::new(complete::final_jobs))]

@@ -13,6 +13,11 @@ use crate::ui::Format;
 ///
 /// A job that will not be tried again by itself waits here until someone decides.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl dlq list
+  qctl dlq show 42
+  qctl dlq requeue -Q mail")]
 pub(crate) struct Dlq {
     #[command(subcommand)]
     verb: Verb,
@@ -41,6 +46,10 @@ impl Dlq {
 ///
 /// In a pipe: id, queue, reason, attempt, died_at, error and command, parted by tabs.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl dlq list -Q mail --limit 10
+  qctl dlq list --json | jq -r '.jobs[].error' | sort | uniq -c")]
 struct List {
     /// Only this queue
     #[arg(short = 'Q', long, value_name = "NAME", value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]
@@ -78,6 +87,9 @@ fn dead_in(ctx: &mut Ctx, queues: &[QueueName], limit: usize) -> Result<Vec<JobI
 
 /// Show a dead job, with its attempts and the end of its stderr
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  qctl dlq show 42")]
 struct Show {
     /// The job
     #[arg(value_name = "ID", value_parser = value::id, add = ArgValueCandidates::new(complete::dead_jobs))]
@@ -155,6 +167,11 @@ impl Selection {
 
 /// Put dead jobs back, with the same ids and attempts from zero
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl dlq requeue 42 50-60
+  qctl dlq requeue -Q mail --dry-run
+  qctl dlq requeue --all")]
 pub(crate) struct Requeue {
     #[command(flatten)]
     selection: Selection,
@@ -187,6 +204,10 @@ impl Requeue {
 
 /// Forget dead jobs, with their output
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl dlq drop 42
+  qctl dlq drop -Q mail --dry-run")]
 struct Discard {
     #[command(flatten)]
     selection: Selection,

@@ -20,12 +20,16 @@ pub(crate) struct Generate {
 const DATE: &str = "2026-11-24";
 
 /// What qctl reads from its environment.
-const ENVIRONMENT: [(&str, &str); 7] = [
+const ENVIRONMENT: [(&str, &str); 8] = [
     ("QCTL_DB", "The queue file, where --db names none."),
     ("XDG_DATA_HOME", "Where user data lives; $HOME/.local/share if it is not set."),
     ("NO_COLOR", "Never paint, whatever its value."),
     ("CLICOLOR_FORCE, FORCE_COLOR", "Paint also where the output is no terminal, unless the value is 0."),
     ("LC_ALL, LC_CTYPE, LANG", "Where they do not say UTF-8, only ASCII is drawn."),
+    (
+        "GITHUB_ACTIONS, GITHUB_STEP_SUMMARY",
+        "Where wait makes annotations and a summary of what failed; set by GitHub Actions.",
+    ),
     ("TZ", "The zone in which local times are read and told."),
     ("COMPLETE", "The shell to answer a request for completion in; set by what `qctl completions` prints."),
 ];
@@ -38,7 +42,10 @@ const FILES: [(&str, &str); 4] = [
         "The write-ahead log of the queue and its index. They belong to it: copy none alone.",
     ),
     ("queue.db-lock", "Locks by which workers are known to live."),
-    ("queue.db-wake", "A folder of pipes by which processes wake each other."),
+    (
+        "queue.db-wake",
+        "A folder of pipes by which processes wake each other, and of a file QUEUE.ready for each queue that has work to do.",
+    ),
 ];
 
 impl Generate {

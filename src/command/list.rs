@@ -13,6 +13,12 @@ use crate::ui::Format;
 ///
 /// In a pipe: id, queue, state, attempt, max_attempts, created_at and command, parted by tabs.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl list -s running
+  qctl list -Q mail --since 2h --limit 200
+  qctl list -l build=481 -F id,state,error
+  qctl list --limit 100 --after 4711       the next page")]
 pub(crate) struct List {
     /// Only this queue
     #[arg(short = 'Q', long, value_name = "NAME", value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]

@@ -17,6 +17,11 @@ use crate::ui::Format;
 /// Its stdout goes to stdout and its stderr to stderr, byte for byte; a terminal gets colours and
 /// nothing else. Of each stream the first and the last 64 KiB are kept.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl logs 42
+  qctl logs -f 42                   while it runs
+  qctl logs 42 --attempt 1 --stream stderr")]
 pub(crate) struct Logs {
     /// The job
     #[arg(value_name = "ID", value_parser = value::id, add = ArgValueCandidates::new(complete::jobs))]

@@ -13,6 +13,11 @@ use crate::ui::Format;
 
 /// Look at queues, pause them, set their defaults
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl queue list
+  qctl queue pause mail
+  qctl queue set mail --timeout 5m")]
 pub(crate) struct Queue {
     #[command(subcommand)]
     verb: Verb,
@@ -45,6 +50,10 @@ impl Queue {
 
 /// List queues
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl queue list
+  qctl queue list --json | jq '.queues[] | select(.dead > 0).name'")]
 struct List {}
 
 impl List {
@@ -66,6 +75,9 @@ impl List {
 
 /// Show a queue and its defaults
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  qctl queue show mail")]
 struct Show {
     /// The queue
     #[arg(value_name = "NAME", value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]
@@ -94,6 +106,9 @@ impl Show {
 
 /// Have workers leave queues alone; what runs goes on
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  qctl queue pause mail media")]
 struct Pause {
     /// The queues
     #[arg(required = true, value_name = "NAME", value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]
@@ -102,6 +117,9 @@ struct Pause {
 
 /// Have workers serve queues again
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  qctl queue resume mail media")]
 struct Resume {
     /// The queues
     #[arg(required = true, value_name = "NAME", value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]

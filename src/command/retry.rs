@@ -12,6 +12,10 @@ use crate::store::Retried;
 ///
 /// They keep their ids; their attempts are counted from zero.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl retry 42
+  qctl retry 40-49")]
 pub(crate) struct Retry {
     /// The jobs; 3-7 is a range
     #[arg(required = true, value_name = "ID", value_parser = value::ids, add = ArgValueCandidates::new(complete::final_jobs))]

@@ -10,6 +10,10 @@ use crate::ui::Format;
 
 /// Show everything about one job, with its attempts
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl show 42
+  qctl show 42 --json | jq '.job.attempts[].duration_ms'")]
 pub(crate) struct Show {
     /// The job
     #[arg(value_name = "ID", value_parser = value::id, add = ArgValueCandidates::new(complete::jobs))]

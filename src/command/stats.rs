@@ -22,6 +22,11 @@ use crate::ui::Format;
 /// number of workers; the attempts that succeeded and that failed; p50, p95 and p99 of how long they
 /// ran and of how long they had waited, in milliseconds.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl stats
+  qctl stats mail --since 1h
+  qctl stats --json | jq '.queues[] | {name, failed, p99: .run_ms.p99}'")]
 pub(crate) struct Stats {
     /// Only this queue
     #[arg(value_name = "QUEUE", value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]

@@ -8,6 +8,10 @@ use crate::ui::Format;
 
 /// Say which queue file is used, why, and how it is
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl where
+  qctl --db /srv/queue.db where")]
 pub(crate) struct Where {}
 
 impl Where {

@@ -17,6 +17,9 @@ use crate::ui::Format;
 /// With the command that would change it. In a pipe: a code, what is so and what would change it, parted
 /// by tabs, a line for each reason, the one that weighs most first.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  qctl why 42")]
 pub(crate) struct Why {
     /// The job
     #[arg(value_name = "ID", value_parser = value::id, add = ArgValueCandidates::new(complete::jobs))]

@@ -12,6 +12,10 @@ use crate::ui::Format;
 /// In a pipe: id, host, pid, queues, jobs (at the same time), running (job numbers), since and
 /// heartbeat_at, parted by tabs.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl workers
+  qctl workers --json | jq '.workers[].running'")]
 pub(crate) struct Workers {}
 
 impl Workers {

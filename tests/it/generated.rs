@@ -42,3 +42,18 @@ fn every_man_page_renders_without_a_warning() {
         output.succeeds().says_nothing();
     }
 }
+
+#[test]
+fn every_page_of_a_verb_has_the_sections_that_people_look_for() {
+    let pages = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("man"));
+    for (name, page) in pages.iter().filter(|(name, _)| name.ends_with(".1")) {
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLES", "EXIT STATUS", "ENVIRONMENT", "FILES"]
+        {
+            assert!(
+                page.contains(&format!(".SH \"{section}\"")) || page.contains(&format!(".SH {section}\n")),
+                "{name}: {section}"
+            );
+        }
+    }
+    assert!(pages.contains_key("qctl-guarantees.7"));
+}

@@ -60,6 +60,10 @@ impl Purge {
 
 /// Remove a queue with its settings, its jobs and its history
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl queue delete old --dry-run
+  qctl queue delete old --yes")]
 pub(super) struct Delete {
     /// The queue
     #[arg(value_name = "NAME", value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]

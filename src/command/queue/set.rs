@@ -13,6 +13,10 @@ use crate::ui::Format;
 
 /// Set what jobs of a queue get where their push does not say, making the queue if need be
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl queue set mail --max-attempts 10 --backoff exp:30s..6h
+  qctl queue set ci --keep 2d --keep-rows 5000 --timeout 15m")]
 pub(super) struct Set {
     /// The queue
     #[arg(value_name = "NAME", value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]
