@@ -44,7 +44,8 @@ impl Ui {
         if data.is_empty() {
             return Ok(());
         }
-        self.write(&mut io::stdout().lock(), &[data.as_bytes(), b"\n"].concat())
+        let data = if self.format == Format::Json { data.to_owned() } else { self.shown(data) };
+        self.write(&mut io::stdout().lock(), format!("{data}\n").as_bytes())
     }
 
     /// Writes data to stdout as it is, except that a terminal gets colours and nothing else that
@@ -79,7 +80,14 @@ impl Ui {
     /// Says something on stderr, unless told to be quiet.
     pub fn say(&self, words: impl Display) {
         if !self.is_quiet {
-            self.talk(words);
+            self.talk(self.shown(words));
+        }
+    }
+
+    /// Says something to a program, unless told to be quiet. JSON is UTF-8 wherever it is read.
+    pub fn say_json(&self, document: impl Display) {
+        if !self.is_quiet {
+            self.talk(document);
         }
     }
 
@@ -95,13 +103,19 @@ impl Ui {
         if failure.kind == Kind::ClosedPipe {
             return;
         }
-        self.talk(format_args!("qctl: {}", text::safe(failure.message.as_bytes())));
+        self.talk(self.shown(format_args!("qctl: {}", text::safe(failure.message.as_bytes()))));
         if let Some(hint) = &failure.hint {
-            self.talk(format_args!("hint: {}", text::safe(hint.as_bytes())));
+            self.talk(self.shown(format_args!("hint: {}", text::safe(hint.as_bytes()))));
         }
         if self.format == Format::Json {
             self.talk(json::error(failure.kind.name(), &failure.message, failure.hint.as_deref()));
         }
+    }
+
+    /// Words as this locale can show them.
+    fn shown(&self, words: impl Display) -> String {
+        let words = words.to_string();
+        if self.look.has_unicode { words } else { text::ascii(&words) }
     }
 
     /// Nobody may be listening on stderr, and that is no reason to fail.

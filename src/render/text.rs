@@ -67,8 +67,25 @@ pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// Cuts a text to so many columns; a cut is shown by `…`, or `...` where there is only ASCII.
+/// A text where there is only ASCII: every other character is written as an escape.
+pub fn ascii(text: &str) -> String {
+    let mut ascii = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii() {
+            ascii.push(c);
+        } else {
+            ascii.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
+        }
+    }
+    ascii
+}
+
+/// Cuts a text to so many columns; a cut is shown by `…`. Where there is only ASCII, the text becomes
+/// that first, because escapes take more columns than what they stand for.
 pub fn cut(text: &str, columns: usize, has_unicode: bool) -> String {
+    if !has_unicode && !text.is_ascii() {
+        return cut(&ascii(text), columns, has_unicode);
+    }
     if width(text) <= columns {
         return text.to_owned();
     }
