@@ -67,6 +67,18 @@ impl Ui {
         self.pass_through(&mut io::stderr().lock(), bytes, self.stderr_is_terminal)
     }
 
+    /// Takes back what colours are left of the output of a job, which ended without doing so. Only a
+    /// terminal has any.
+    ///
+    /// # Errors
+    ///
+    /// Where it could not be written.
+    pub fn unpaint(&self) -> Result<(), Failure> {
+        let stream: &mut dyn Write = if self.stdout_is_terminal { &mut io::stdout() } else { &mut io::stderr() };
+        let has_terminal = self.stdout_is_terminal || self.stderr_is_terminal;
+        if has_terminal { self.write(stream, b"\x1b[0m") } else { Ok(()) }
+    }
+
     fn pass_through(&self, stream: &mut dyn Write, bytes: &[u8], is_terminal: bool) -> Result<(), Failure> {
         if is_terminal { self.write(stream, text::colors_only(bytes).as_bytes()) } else { self.write(stream, bytes) }
     }

@@ -86,12 +86,13 @@ impl Watch {
         for attempt in attempts {
             let is_next = self.following.as_ref().is_none_or(|following| following.token < attempt.token);
             if is_next {
-                self.catch_up(ctx)?;
+                self.finish(ctx)?;
                 self.following = Some(Following::new(self.id, attempt.token, &Stream::ALL));
             }
         }
         self.catch_up(ctx)?;
         if job.state.kind().is_final() {
+            self.finish(ctx)?;
             return Ok(Some(job));
         }
         self.complain(ctx, &job)?;
@@ -101,6 +102,10 @@ impl Watch {
 
     fn catch_up(&mut self, ctx: &mut Ctx) -> Result<(), Failure> {
         self.following.as_mut().map_or(Ok(()), |following| following.catch_up(ctx))
+    }
+
+    fn finish(&mut self, ctx: &mut Ctx) -> Result<(), Failure> {
+        self.following.as_mut().map_or(Ok(()), |following| following.finish(ctx))
     }
 
     fn interrupt(&mut self, ctx: &mut Ctx) -> Result<(), Failure> {
