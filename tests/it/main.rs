@@ -18,6 +18,7 @@ mod retry;
 mod run;
 mod signals;
 mod support;
+mod terminal;
 mod timeout;
 mod upgrade;
 mod wait;
