@@ -12,6 +12,7 @@ mod dlq;
 mod generated;
 mod import;
 mod list;
+mod pictures;
 mod push;
 mod readme;
 mod retry;

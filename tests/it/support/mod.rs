@@ -5,5 +5,5 @@ mod sandbox;
 mod terminal;
 
 pub(crate) use output::Output;
-pub(crate) use sandbox::{Sandbox, is_alive};
+pub(crate) use sandbox::{Running, Sandbox, is_alive};
 pub(crate) use terminal::Terminal;

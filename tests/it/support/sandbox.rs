@@ -45,6 +45,12 @@ impl Sandbox {
         self.offset += millis(humantime::parse_duration(duration).expect("a duration"));
     }
 
+    /// Lets the wall clock of commands started from now on show this instant, and go on from there.
+    pub(crate) fn set_clock(&mut self, instant: &str) {
+        let instant: jiff::Timestamp = instant.parse().expect("an instant");
+        self.offset = instant.as_millisecond() - SystemClock::default().now().as_millis();
+    }
+
     /// Runs qctl with this line of arguments, split as a shell would.
     pub(crate) fn qctl(&self, line: &str) -> Output {
         let words = shlex::split(line).expect("quotes that match");
