@@ -55,7 +55,8 @@ impl Ui {
         if data.is_empty() {
             return Ok(());
         }
-        self.write(&mut io::stdout().lock(), &[data.as_bytes(), b"\n"].concat())
+        let data = if self.format == Format::Json { data.to_owned() } else { self.shown(data) };
+        self.write(&mut io::stdout().lock(), format!("{data}\n").as_bytes())
     }
 
     /// Writes data to stdout as it is, except that a terminal gets colours and nothing else that
@@ -77,6 +78,18 @@ impl Ui {
         self.pass_through(&mut io::stderr().lock(), bytes, self.stderr_is_terminal)
     }
 
+    /// Takes back what colours are left of the output of a job, which ended without doing so. Only a
+    /// terminal has any.
+    ///
+    /// # Errors
+    ///
+    /// Where it could not be written.
+    pub fn unpaint(&self) -> Result<(), Failure> {
+        let stream: &mut dyn Write = if self.stdout_is_terminal { &mut io::stdout() } else { &mut io::stderr() };
+        let has_terminal = self.stdout_is_terminal || self.stderr_is_terminal;
+        if has_terminal { self.write(stream, b"\x1b[0m") } else { Ok(()) }
+    }
+
     fn pass_through(&self, stream: &mut dyn Write, bytes: &[u8], is_terminal: bool) -> Result<(), Failure> {
         if is_terminal { self.write(stream, text::colors_only(bytes).as_bytes()) } else { self.write(stream, bytes) }
     }
@@ -91,7 +104,14 @@ impl Ui {
     /// Says something on stderr, unless told to be quiet.
     pub fn say(&self, words: impl Display) {
         if !self.is_quiet {
-            self.talk(words);
+            self.talk(self.shown(words));
+        }
+    }
+
+    /// Says something to a program, unless told to be quiet. JSON is UTF-8 wherever it is read.
+    pub fn say_json(&self, document: impl Display) {
+        if !self.is_quiet {
+            self.talk(document);
         }
     }
 
@@ -148,13 +168,19 @@ impl Ui {
         if failure.kind == Kind::ClosedPipe {
             return;
         }
-        self.talk(format_args!("qctl: {}", text::safe(failure.message.as_bytes())));
+        self.talk(self.shown(format_args!("qctl: {}", text::safe(failure.message.as_bytes()))));
         if let Some(hint) = &failure.hint {
-            self.talk(format_args!("hint: {}", text::safe(hint.as_bytes())));
+            self.talk(self.shown(format_args!("hint: {}", text::safe(hint.as_bytes()))));
         }
         if self.format == Format::Json {
             self.talk(json::error(failure.kind.name(), &failure.message, failure.hint.as_deref()));
         }
+    }
+
+    /// Words as this locale can show them.
+    fn shown(&self, words: impl Display) -> String {
+        let words = words.to_string();
+        if self.look.has_unicode { words } else { text::ascii(&words) }
     }
 
     /// Nobody may be listening on stderr, and that is no reason to fail.

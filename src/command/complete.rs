@@ -5,7 +5,7 @@
 
 use clap_complete::CompletionCandidate;
 
-use crate::config::{Config, Global};
+use crate::config::{self, Config, Global};
 use crate::job::{Filter, Page, StateKind};
 use crate::render::text;
 use crate::store::{self, Access, Store};
@@ -48,9 +48,10 @@ fn jobs_in(states: &[StateKind]) -> Vec<CompletionCandidate> {
     let filter = Filter { states: states.to_vec(), ..Filter::default() };
     let page = Page { after: None, limit: MAX_JOBS, oldest_first: false };
     let jobs = glance().and_then(|mut store| store.jobs(&filter, page).ok()).unwrap_or_default();
+    let has_unicode = config::ui(&Global::default()).look.has_unicode;
     let candidate = |job: crate::job::Job| {
-        let help =
-            format!("{} {}", job.state.kind().name(), text::cut(&text::command(job.command.as_ref()), 50, false));
+        let command = text::cut(&text::command(job.command.as_ref()), 50, has_unicode);
+        let help = format!("{} {command}", job.state.kind().name());
         CompletionCandidate::new(job.id.to_string()).help(Some(help.into()))
     };
     jobs.into_iter().map(candidate).collect()

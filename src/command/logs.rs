@@ -77,7 +77,10 @@ impl Logs {
                     waiter.wait(ctx, follow::LOOK);
                     waiter.hush();
                 }
-                Some(_) | None => return Ok(Exit::Done),
+                Some(_) | None => {
+                    following.finish(ctx)?;
+                    return Ok(Exit::Done);
+                }
             }
         }
     }

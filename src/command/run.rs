@@ -91,13 +91,15 @@ impl Watch {
         // Every attempt from the one that is followed on, so that none is passed over.
         for attempt in attempts {
             let is_next = self.following.as_ref().is_none_or(|following| following.token < attempt.token);
-            if is_next {
-                self.catch_up(ctx)?;
+            // Where one document is asked for, it is all that is printed.
+            if is_next && ctx.ui.format != Format::Json {
+                self.finish(ctx)?;
                 self.following = Some(Following::new(self.id, attempt.token, &Stream::ALL));
             }
         }
         self.catch_up(ctx)?;
         if job.state.kind().is_final() {
+            self.finish(ctx)?;
             return Ok(Some(job));
         }
         self.complain(ctx, &job)?;
@@ -105,12 +107,12 @@ impl Watch {
         Ok(None)
     }
 
-    /// Passes the output on, unless one document at the end was asked for.
     fn catch_up(&mut self, ctx: &mut Ctx) -> Result<(), Failure> {
-        if ctx.ui.format == Format::Json {
-            return Ok(());
-        }
         self.following.as_mut().map_or(Ok(()), |following| following.catch_up(ctx))
+    }
+
+    fn finish(&mut self, ctx: &mut Ctx) -> Result<(), Failure> {
+        self.following.as_mut().map_or(Ok(()), |following| following.finish(ctx))
     }
 
     fn interrupt(&mut self, ctx: &mut Ctx) -> Result<(), Failure> {

@@ -219,7 +219,7 @@ impl<'a> Reporter<'a> {
                     self.ui.say(line);
                 }
             }
-            Log::Json => self.ui.say(json::event(event, look.now)),
+            Log::Json => self.ui.say_json(json::event(event, look.now)),
             Log::None => {}
         }
         if self.is_cron {

@@ -184,7 +184,10 @@ pub fn pairs(pairs: &[(&str, String)]) -> String {
 ///
 /// Cells are one line each. The last is cut to what room there is, because left to itself the library
 /// would wrap it; it keeps [`MIN_LAST`] columns as long as another can give way.
-pub(super) fn fit(header: &[(&str, u8)], rows: Vec<Vec<String>>, look: &Look) -> String {
+pub(super) fn fit(header: &[(&str, u8)], mut rows: Vec<Vec<String>>, look: &Look) -> String {
+    if !look.has_unicode {
+        rows.iter_mut().flatten().for_each(|cell| *cell = text::ascii(cell));
+    }
     let last = header.len() - 1;
     let widths: Vec<usize> = (0..=last)
         .map(|n| rows.iter().map(|row| text::width(&row[n])).chain([text::width(header[n].0)]).max().unwrap_or(0))

@@ -67,8 +67,25 @@ pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// Cuts a text to so many columns; a cut is shown by `…`, or `...` where there is only ASCII.
+/// A text where there is only ASCII: every other character is written as an escape.
+pub fn ascii(text: &str) -> String {
+    let mut ascii = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii() {
+            ascii.push(c);
+        } else {
+            ascii.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
+        }
+    }
+    ascii
+}
+
+/// Cuts a text to so many columns; a cut is shown by `…`. Where there is only ASCII, the text becomes
+/// that first, because escapes take more columns than what they stand for.
 pub fn cut(text: &str, columns: usize, has_unicode: bool) -> String {
+    if !has_unicode && !text.is_ascii() {
+        return cut(&ascii(text), columns, has_unicode);
+    }
     if width(text) <= columns {
         return text.to_owned();
     }
@@ -113,10 +130,41 @@ fn keep_tabs(line: &[u8]) -> String {
     cells.join("\t")
 }
 
+/// How much of some output can be shown on a terminal before more of it is known: all but the
+/// beginning of a character, of a colour or of a line end.
+pub fn whole(bytes: &[u8]) -> usize {
+    let last = |n: usize| &bytes[bytes.len().saturating_sub(n)..];
+    let is_begun = |tail: &[u8]| {
+        let parameters = tail.strip_prefix(b"\x1b[").or_else(|| tail.strip_prefix(b"\x1b"));
+        let is_color = parameters.is_some_and(|parameters| parameters.iter().all(is_color_parameter));
+        let is_character = std::str::from_utf8(tail).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none());
+        tail == b"\r" || is_color || is_character
+    };
+    let begun = (1..=MAX_COLOR.min(bytes.len())).find(|&n| is_begun(last(n)));
+    bytes.len() - begun.unwrap_or(0)
+}
+
+/// Whether a terminal is painted after this output; `None`: it says nothing about that.
+pub fn leaves_paint(bytes: &[u8]) -> Option<bool> {
+    let escapes = bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == 0x1b);
+    let mut colors =
+        escapes.map(|(at, _)| &bytes[at..at + color_length(&bytes[at..])]).filter(|color| !color.is_empty());
+    // A colour that is made of nothing but zeros takes back all others.
+    colors.next().map(|color| color.iter().any(|byte| matches!(byte, b'1'..=b'9')))
+}
+
+/// The longest colour sequence that is passed on, in bytes. What goes on for longer is no colour, and
+/// would have the rest of the output wait for its end.
+const MAX_COLOR: usize = 64;
+
+fn is_color_parameter(byte: &u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b';' | b':')
+}
+
 /// How many bytes of a colour sequence `bytes` begin with; 0 where it is something else.
 fn color_length(bytes: &[u8]) -> usize {
     let Some(parameters) = bytes.strip_prefix(b"\x1b[") else { return 0 };
-    let n = parameters.iter().take_while(|byte| byte.is_ascii_digit() || matches!(byte, b';' | b':')).count();
+    let n = parameters.iter().take(MAX_COLOR).take_while(|byte| is_color_parameter(byte)).count();
     if parameters.get(n) == Some(&b'm') { n + 3 } else { 0 }
 }
 
@@ -140,6 +188,31 @@ mod tests {
             "\x1b[1;31mred\x1b[0m\n\\x1b]0;title\\x07\t."
         );
         assert_eq!(colors_only(b"\x1b[2J\x1b"), "\\x1b[2J\\x1b");
+    }
+
+    #[test]
+    fn output_is_shown_up_to_what_has_only_begun() {
+        let whole = |text: &[u8]| whole(text);
+        assert_eq!(
+            [whole(b""), whole(b"a"), whole("日".as_bytes()), whole(b"\x1b[1m"), whole(b"\xff")],
+            [0, 1, 3, 4, 1]
+        );
+        assert_eq!([whole(b"a\xe6\x97"), whole(b"ab\x1b"), whole(b"a\x1b[1;3"), whole(b"abc\r")], [1, 2, 1, 3]);
+        let endless = [b"\x1b[".to_vec(), vec![b'1'; 99]].concat();
+        assert_eq!(whole(&endless), endless.len());
+    }
+
+    #[test]
+    fn paint_is_left_until_it_is_taken_back() {
+        let paint = [b"plain".as_slice(), b"\x1b[31mred", b"\x1b[31mred\x1b[0m.", b"\x1b[m", b"\x1b[0;1m\x1b[2J"];
+        assert_eq!(paint.map(leaves_paint), [None, Some(true), Some(false), Some(false), Some(true)]);
+    }
+
+    #[test]
+    fn where_there_is_only_ascii_the_rest_is_escaped_before_it_is_cut() {
+        assert_eq!(cut("日本 a", 40, false), "\\u{65e5}\\u{672c} a");
+        assert_eq!(cut("日本 a", 12, false), "\\u{65e5}\\...");
+        assert_eq!(cut("日本 abc", 6, true), "日本 …");
     }
 
     #[test]

@@ -6,27 +6,28 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use qctl::clock::{Clock as _, SystemClock, Uptime};
+use qctl::clock::{Clock as _, SystemClock, Uptime, millis};
 
-use super::Output;
+use super::{Output, Terminal};
 
 /// The binary under test.
 const QCTL: &str = env!("CARGO_BIN_EXE_qctl");
 
 /// How long a fact is waited for. Far more than it takes: only a failure waits so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder that goes away, a queue file in it (made by the first push), and the time.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     folder: tempfile::TempDir,
-    offset: Duration,
+    /// Milliseconds by which its wall clock is ahead of the machine's.
+    offset: i64,
 }
 
 impl Sandbox {
     /// A new folder.
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder"), offset: Duration::ZERO }
+        Self { folder: tempfile::tempdir().expect("a folder"), offset: 0 }
     }
 
     /// A path in the folder.
@@ -41,7 +42,13 @@ impl Sandbox {
 
     /// Lets the wall clock of commands started from now on be so much later: `30s`, `2h`.
     pub(crate) fn advance(&mut self, duration: &str) {
-        self.offset += humantime::parse_duration(duration).expect("a duration");
+        self.offset += millis(humantime::parse_duration(duration).expect("a duration"));
+    }
+
+    /// Lets the wall clock of commands started from now on show this instant, and go on from there.
+    pub(crate) fn set_clock(&mut self, instant: &str) {
+        let instant: jiff::Timestamp = instant.parse().expect("an instant");
+        self.offset = instant.as_millisecond() - SystemClock::default().now().as_millis();
     }
 
     /// Runs qctl with this line of arguments, split as a shell would.
@@ -86,6 +93,14 @@ impl Sandbox {
         Running { what: script.to_owned(), child: Some(self.spawn("/bin/sh", &words, Stdio::null())) }
     }
 
+    /// Starts a script with `sh` on a terminal of so many columns and rows, and goes on while it runs.
+    /// Where the script is `exec qctl …`, qctl itself leads the session.
+    pub(crate) fn terminal(&self, size: (u16, u16), script: &str) -> Terminal {
+        let mut command = self.command("/bin/sh");
+        command.env("TERM", "xterm-256color").args(["-c", script]);
+        Terminal::open(command, size, script)
+    }
+
     fn spawn(&self, program: &str, words: &[String], stdin: Stdio) -> Child {
         let mut command = self.command(program);
         command.args(words).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -103,7 +118,7 @@ impl Sandbox {
             .env("LANG", "C.UTF-8")
             .env("TZ", "UTC")
             .env("QCTL_DB", self.db())
-            .env("QCTL_TEST_CLOCK_OFFSET", self.offset.as_millis().to_string())
+            .env("QCTL_TEST_CLOCK_OFFSET", self.offset.to_string())
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
         command
