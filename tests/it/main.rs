@@ -9,6 +9,7 @@ mod contention;
 mod crash;
 mod cron;
 mod dlq;
+mod flag;
 mod generated;
 mod import;
 mod list;
