@@ -21,6 +21,7 @@ pub(crate) mod run;
 mod selection;
 pub(crate) mod show;
 pub(crate) mod stats;
+pub(crate) mod systemd;
 pub(crate) mod value;
 pub(crate) mod wait;
 mod waiter;

@@ -12,6 +12,7 @@ pub mod json;
 pub mod plain;
 pub mod table;
 pub mod text;
+pub mod unit;
 pub mod words;
 
 use std::time::Duration;

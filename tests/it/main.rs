@@ -19,6 +19,7 @@ mod retry;
 mod run;
 mod signals;
 mod support;
+mod systemd;
 mod timeout;
 mod upgrade;
 mod wait;

@@ -4,4 +4,4 @@ mod output;
 mod sandbox;
 
 pub(crate) use output::Output;
-pub(crate) use sandbox::{Sandbox, is_alive};
+pub(crate) use sandbox::{Sandbox, is_alive, is_possible};
