@@ -6,6 +6,7 @@ mod capture;
 mod change;
 mod completion;
 mod contention;
+mod cookbook;
 mod crash;
 mod cron;
 mod dlq;

@@ -2,6 +2,7 @@
 
 mod output;
 mod sandbox;
+pub(crate) mod session;
 
 pub(crate) use output::Output;
 pub(crate) use sandbox::{Sandbox, is_alive, is_possible};
