@@ -4,6 +4,7 @@ mod architecture;
 mod bad_input;
 mod capture;
 mod change;
+mod comparison;
 mod completion;
 mod contention;
 mod cookbook;
