@@ -8,8 +8,10 @@
 //!
 //! For workers that are not even running there is a *flag* for each queue: a file in the same folder
 //! that a service manager can watch (`PathExists=` of systemd). Whoever makes a job ready raises it
-//! after the commit; a worker that finds nothing lowers it *before* it looks once more. So a flag may
-//! stand with nothing to do, but never is there something to do, no worker, and no flag.
+//! after the commit; a worker that finds nothing lowers it *before* it looks once more, and raises it
+//! again if it does not get to look. So a flag may stand with nothing to do, but never is there
+//! something to do, no worker, and no flag; unless someone is killed between the two, for which there
+//! is a timer behind the flag, as there is for what falls due.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};

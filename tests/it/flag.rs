@@ -40,6 +40,15 @@ fn every_way_of_making_a_job_ready_raises_the_flag() {
 }
 
 #[test]
+fn a_push_whose_id_nobody_can_be_told_raises_the_flag_all_the_same() {
+    let queue = Sandbox::new();
+    queue.sh("qctl push -Q mail true >/dev/full").exits(74);
+    assert!(queue.has_flag("mail"));
+    queue.sh("echo true | qctl import -Q other >/dev/full").exits(74);
+    assert!(queue.has_flag("other"));
+}
+
+#[test]
 fn a_job_that_is_not_due_raises_no_flag() {
     let mut queue = Sandbox::new();
     queue.push("-Q mail --delay 1h true");
@@ -96,7 +105,7 @@ fn a_worker_that_has_nothing_to_run_is_not_called_again_and_again() {
 
 /// Pushes from several processes while workers come and go by the flag alone. Whoever pushed waits for
 /// the job and pushes again at once: that is when the worker is about to leave.
-fn push_while_workers_are_called(rules: &str) {
+fn push_while_workers_are_called(rules: [&str; 2]) {
     const N_PUSHERS: usize = 3;
     const N_PUSHES: usize = 20;
     let queue = Sandbox::new();
@@ -111,7 +120,7 @@ fn push_while_workers_are_called(rules: &str) {
             loop {
                 let was_pushing = is_pushing.load(Ordering::Acquire);
                 if queue.has_flag("q") {
-                    queue.qctl(&format!("work --drain --quiet -Q q {rules}")).succeeds();
+                    queue.qctl(&format!("work --drain --quiet -Q q {}", rules[n_called % 2])).succeeds();
                     n_called += 1;
                 } else if !was_pushing {
                     return n_called;
@@ -134,11 +143,12 @@ fn push_while_workers_are_called(rules: &str) {
 
 #[test]
 fn no_wake_up_is_lost_between_pushers_and_workers_that_drain() {
-    push_while_workers_are_called("");
+    push_while_workers_are_called(["", ""]);
 }
 
 #[test]
 fn no_wake_up_is_lost_when_workers_leave_for_other_reasons() {
-    // They leave at any moment, also right after they lowered the flag.
-    push_while_workers_are_called("--idle-exit 1ms --max-time 30ms");
+    // One leaves at any moment, also right after it lowered the flag; the next gets on with it, however
+    // busy the machine is.
+    push_while_workers_are_called(["--idle-exit 1ms --max-time 30ms", "--max-jobs 2"]);
 }
