@@ -9,7 +9,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::command::{
     Answer, Ctx, backup, cancel, completions, delete, dlq, generate, help, import, list, logs, prune, push, queue,
-    retry, run, show, stats, update, wait, r#where, why, work, workers,
+    retry, run, show, stats, systemd, update, wait, r#where, why, work, workers,
 };
 use crate::config::{self, ColorChoice, Config, Global};
 use crate::exit::Failure;
@@ -84,6 +84,7 @@ enum Verb {
     Prune(prune::Prune),
     Backup(backup::Backup),
     Help(help::Help),
+    Systemd(systemd::Systemd),
     Completions(completions::Completions),
     #[command(hide = true)]
     Generate(generate::Generate),
@@ -153,6 +154,7 @@ fn run(verb: Verb, ctx: &mut Ctx) -> Answer {
         Verb::Prune(verb) => verb.run(ctx),
         Verb::Backup(verb) => verb.run(ctx),
         Verb::Help(verb) => verb.run(ctx, tree()),
+        Verb::Systemd(verb) => verb.run(ctx),
         Verb::Completions(verb) => verb.run(ctx),
         Verb::Generate(verb) => verb.run(ctx, tree()),
     }

@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
+use nix::unistd::{Uid, User, geteuid};
 use terminal_size::{Width, terminal_size_of};
 
 use crate::clock::{Clock as _, SystemClock};
@@ -206,4 +207,24 @@ pub fn var_or_empty(name: &OsStr) -> Option<OsString> {
 /// Where it has been deleted, or may not be read.
 pub fn working_directory() -> io::Result<PathBuf> {
     env::current_dir()
+}
+
+/// The path of this program.
+///
+/// # Errors
+///
+/// Where the system does not tell.
+pub fn program() -> io::Result<PathBuf> {
+    env::current_exe()
+}
+
+/// The number of the user whose rights this run has.
+pub fn user() -> u32 {
+    geteuid().as_raw()
+}
+
+/// The name of a user; the number, where it has none.
+pub fn user_name(number: u32) -> String {
+    let user = User::from_uid(Uid::from_raw(number)).ok().flatten();
+    user.map_or_else(|| number.to_string(), |user| user.name)
 }

@@ -8,8 +8,10 @@
 //!
 //! For workers that are not even running there is a *flag* for each queue: a file in the same folder
 //! that a service manager can watch (`PathExists=` of systemd). Whoever makes a job ready raises it
-//! after the commit; a worker that finds nothing lowers it *before* it looks once more. So a flag may
-//! stand with nothing to do, but never is there something to do, no worker, and no flag.
+//! after the commit; a worker that finds nothing lowers it *before* it looks once more, and raises it
+//! again if it does not get to look. So a flag may stand with nothing to do, but never is there
+//! something to do, no worker, and no flag; unless someone is killed between the two, for which there
+//! is a timer behind the flag, as there is for what falls due.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -123,14 +125,12 @@ pub fn raise(folder: &Path, queue: &str) {
     }
 }
 
-/// Lowers the flags of the queues that are `meant`.
-pub fn lower(folder: &Path, meant: impl Fn(&str) -> bool) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-        if name.strip_suffix(FLAG).is_some_and(&meant) {
-            let _ = fs::remove_file(folder.join(&name));
-        }
-    }
+/// Lowers the flags of the queues that are `meant`; answers which were up.
+pub fn lower(folder: &Path, meant: impl Fn(&str) -> bool) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let queues = names.filter_map(|name| name.strip_suffix(FLAG).map(str::to_owned));
+    queues.filter(|queue| meant(queue) && fs::remove_file(flag(folder, queue)).is_ok()).collect()
 }
 
 #[cfg(test)]
@@ -156,12 +156,12 @@ mod tests {
     fn a_flag_stands_until_it_is_lowered_and_is_no_bell() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("wake");
-        lower(&path, |_| true);
+        assert!(lower(&path, |_| true).is_empty());
         for queue in ["mail.eu", "mail.us", "mail.us"] {
             raise(&path, queue);
         }
         assert!(ring(&path, |_| true).is_empty());
-        lower(&path, |queue| queue == "mail.eu");
+        assert_eq!(lower(&path, |queue| queue == "mail.eu"), ["mail.eu"]);
         assert!(!flag(&path, "mail.eu").exists() && flag(&path, "mail.us").exists());
     }
 

@@ -94,11 +94,13 @@ impl Import {
         let mut jobs = lines(&text)
             .map(|(_, line)| finisher.finish(reader.draft(line).expect("the same line was read a moment ago")));
         let pushed = store.push(&mut jobs, now)?;
-        match ctx.ui.format {
-            Format::Json => ctx.ui.print(&format!("{{\"v\":1,\"ids\":[{}]}}", ids(&pushed, ",")))?,
-            Format::Table | Format::Plain => ctx.ui.print(&ids(&pushed, "\n"))?,
-        }
+        let printed = match ctx.ui.format {
+            Format::Json => ctx.ui.print(&format!("{{\"v\":1,\"ids\":[{}]}}", ids(&pushed, ","))),
+            Format::Table | Format::Plain => ctx.ui.print(&ids(&pushed, "\n")),
+        };
+        // The jobs are queued, whether their ids could be told or not.
         ctx.announce(pushed.iter().filter_map(Pushed::ready_queue))?;
+        printed?;
         Ok(Exit::Done)
     }
 }

@@ -28,6 +28,7 @@ pub(crate) mod run;
 mod selection;
 pub(crate) mod show;
 pub(crate) mod stats;
+pub(crate) mod systemd;
 mod unserved;
 pub(crate) mod update;
 pub(crate) mod value;

@@ -28,14 +28,16 @@ impl Push {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let draft = self.options.draft(ctx)?;
         let pushed = draft::push(ctx, draft)?;
-        match ctx.ui.format {
+        let printed = match ctx.ui.format {
             Format::Json => {
                 let Pushed { id, queue, outcome, state } = &pushed;
-                ctx.ui.print(&json::pushed(*id, queue, outcome_name(*outcome), *state).to_string())?;
+                ctx.ui.print(&json::pushed(*id, queue, outcome_name(*outcome), *state).to_string())
             }
-            Format::Table | Format::Plain => ctx.ui.print(&pushed.id.to_string())?,
-        }
+            Format::Table | Format::Plain => ctx.ui.print(&pushed.id.to_string()),
+        };
+        // The job is queued, whether its id could be told or not.
         ctx.announce(pushed.ready_queue())?;
+        printed?;
         explain(ctx, &pushed)?;
         Ok(Exit::Done)
     }

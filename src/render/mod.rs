@@ -15,6 +15,7 @@ pub mod plain;
 pub mod progress;
 pub mod table;
 pub mod text;
+pub mod unit;
 pub mod waited;
 pub mod why;
 pub mod words;

@@ -82,6 +82,7 @@ impl Supervisor<'_> {
 
     fn take_up(&mut self, turned: Turned, at: Moment) {
         let sent = self.asked.take().unwrap_or_default();
+        self.unseen.clear();
         let is_empty = sent.is_empty();
         let mut recorded = Vec::new();
         for (ended, settled) in sent.into_iter().zip(turned.settled) {

@@ -71,6 +71,8 @@ pub(super) struct Supervisor<'a> {
     may_find_work: bool,
     /// Whether the flags of its queues are down since it last found something.
     has_lowered: bool,
+    /// The queues whose flags it lowered and has not looked into since.
+    unseen: Vec<String>,
     /// Queues to which it gave something back.
     handed_back: BTreeSet<QueueName>,
     next_due: Option<Timestamp>,
@@ -126,6 +128,7 @@ impl<'a> Supervisor<'a> {
             unconfirmed: VecDeque::new(),
             may_find_work: true,
             has_lowered: false,
+            unseen: Vec::new(),
             handed_back: BTreeSet::new(),
             next_due: None,
             no_room_until: None,
@@ -142,8 +145,10 @@ impl<'a> Supervisor<'a> {
             self.hear_signals(at.uptime);
             self.hear_news(at);
             self.tend_slots(at);
-            self.lower_flags();
             self.check_rules(at);
+            // Nothing comes between lowering and looking once more: a rule that had it leave there
+            // would leave behind what was made ready meanwhile, and no flag.
+            self.lower_flags(at);
             self.ask(at);
             if self.is_done() {
                 self.raise_flags();
@@ -161,19 +166,27 @@ impl<'a> Supervisor<'a> {
 
     /// Lowers the flags of its queues once it found nothing, and looks once more: what was made ready
     /// before is found by that look, and what is made ready after it raises its flag again.
-    fn lower_flags(&mut self) {
-        if self.mode == Mode::Working && !self.has_lowered && self.has_found_nothing() {
-            let serves = |name: &str| QueueName::new(name).is_ok_and(|queue| self.serving.includes(&queue));
-            wake::lower(&self.around.bells, serves);
+    fn lower_flags(&mut self, at: Moment) {
+        let may_look = self.mode == Mode::Working && self.fatal.is_none() && self.n_wanted(at) > 0;
+        if may_look && !self.has_lowered && self.has_found_nothing() {
+            self.unseen = wake::lower(&self.around.bells, |name| self.answers_to(name));
             self.has_lowered = true;
             self.may_find_work = true;
         }
     }
 
-    /// Raises the flags of the queues to which it gave something back and which it no longer serves.
+    /// Whether the flag of this queue calls it. One that was started for this very queue is called
+    /// even where it leaves the queue alone: it would be started again and again otherwise.
+    fn answers_to(&self, name: &str) -> bool {
+        let is_named = self.plan.queues.iter().any(|pattern| pattern.as_str() == name);
+        is_named || QueueName::new(name).is_ok_and(|queue| self.serving.includes(&queue))
+    }
+
+    /// Raises the flags of the queues to which it gave something back and which it no longer serves,
+    /// and those that it lowered without having got to look once more.
     fn raise_flags(&self) {
-        for queue in &self.handed_back {
-            wake::raise(&self.around.bells, queue.as_str());
+        for queue in self.handed_back.iter().map(QueueName::as_str).chain(self.unseen.iter().map(String::as_str)) {
+            wake::raise(&self.around.bells, queue);
         }
     }
 

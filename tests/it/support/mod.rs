@@ -1,9 +1,10 @@
-//! A folder, a queue in it and a clock that can be advanced: what every test works with; and a terminal.
+//! A folder, a queue in it, a clock that can be advanced and a terminal: what every test works with.
 
 mod output;
 mod sandbox;
+pub(crate) mod session;
 mod terminal;
 
 pub(crate) use output::Output;
-pub(crate) use sandbox::{Running, Sandbox, is_alive};
+pub(crate) use sandbox::{Running, Sandbox, is_alive, is_possible};
 pub(crate) use terminal::Terminal;

@@ -256,3 +256,14 @@ impl Drop for Running {
         }
     }
 }
+
+/// Whether this can be run here. What a test cannot do without is passed over where it is not.
+#[expect(clippy::print_stderr, reason = "what was passed over is said")]
+pub(crate) fn is_possible(script: &str) -> bool {
+    let is_possible =
+        Sandbox::new().command("/bin/sh").args(["-c", script]).output().expect("sh starts").status.success();
+    if !is_possible {
+        eprintln!("passed over: this cannot be run here: {script}");
+    }
+    is_possible
+}

@@ -1,0 +1,88 @@
+//! The units that qctl prints are units that systemd takes.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::{Sandbox, is_possible};
+
+/// Has systemd check the units of a folder, where it is there to do so.
+#[track_caller]
+fn verify(queue: &Sandbox, folder: &str, manager: &str) {
+    if !is_possible("systemd-analyze --version") {
+        return;
+    }
+    let units = fs::read_dir(queue.path(folder)).expect("the units").map(|entry| entry.expect("a unit").path());
+    let mut command: Command = queue.command("systemd-analyze");
+    command.env("XDG_RUNTIME_DIR", queue.path(""));
+    let output = command.args(["verify", "--man=no", manager]).args(units).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn systemd_takes_the_worker_that_stays() {
+    let queue = Sandbox::new();
+    queue.qctl("systemd mail --user -j 4 --grace 2m --write user").succeeds().prints("user/qctl-mail.service\n");
+    queue.qctl("systemd mail --system --grace none --write system").succeeds();
+    verify(&queue, "user", "--user");
+    verify(&queue, "system", "--system");
+    let text = queue.read("user/qctl-mail.service");
+    let words = format!("/qctl --db {} work --queue mail --jobs 4 --grace 2m\n", queue.db().display());
+    assert!(text.contains(&words) && text.contains("\nTimeoutStopSec=135s\n"), "{text}");
+}
+
+#[test]
+fn systemd_takes_the_worker_on_demand() {
+    let queue = Sandbox::new();
+    let paths = "units/qctl-mail.path\nunits/qctl-mail.service\nunits/qctl-mail.timer\n";
+    queue.qctl("systemd mail --user --on-demand --write units").succeeds().prints(paths);
+    verify(&queue, "units", "--user");
+    queue.push("-Q mail true");
+    let flag = queue.path("queue.db-wake/mail.ready");
+    assert!(flag.exists());
+    assert!(queue.read("units/qctl-mail.path").contains(&format!("\nPathExists={}\n", flag.display())));
+}
+
+#[test]
+fn systemd_takes_a_queue_file_whose_path_is_hostile() {
+    let queue = Sandbox::new();
+    fs::create_dir(queue.path(r#"my %h "q" $HOME \ 'x'; é"#)).expect("a folder");
+    let db = r#"my %h "q" $HOME \ 'x'; é/queue.db"#;
+    queue.qctl_with(&["--db", db, "systemd", "mail", "--user", "--on-demand", "--write", "units"]).succeeds();
+    verify(&queue, "units", "--user");
+}
+
+#[test]
+fn a_path_that_no_unit_can_hold_is_refused() {
+    let queue = Sandbox::new();
+    let db = queue.path("two\nlines.db").display().to_string();
+    queue.qctl_with(&["--db", &db, "systemd", "mail"]).exits(4).says("cannot be named in a unit");
+}
+
+#[test]
+fn no_unit_is_written_over() {
+    let queue = Sandbox::new();
+    fs::create_dir(queue.path("units")).expect("a folder");
+    queue.write("units/qctl-mail.timer", "mine");
+    queue.qctl("systemd mail --on-demand --write units").exits(4).prints("").says("nothing was written");
+    assert_eq!(queue.read("units/qctl-mail.timer"), "mine");
+    assert!(!queue.path("units/qctl-mail.path").exists());
+}
+
+#[test]
+fn each_unit_is_printed_under_its_name() {
+    let queue = Sandbox::new();
+    let printed = queue.qctl("systemd mail --on-demand --user").succeeds().out();
+    let names: Vec<&str> = printed.lines().filter(|line| line.starts_with("# qctl-")).collect();
+    assert_eq!(names, ["# qctl-mail.path", "# qctl-mail.service", "# qctl-mail.timer"]);
+    let document = queue.qctl("systemd mail --on-demand --user --json").succeeds().json();
+    for (unit, name) in document["units"].as_array().expect("units").iter().zip(names) {
+        assert_eq!(format!("# {}", unit["name"].as_str().expect("a name")), name);
+        assert!(printed.contains(unit["text"].as_str().expect("a text").trim_end()));
+    }
+}
+
+#[test]
+fn a_unit_is_for_one_queue() {
+    Sandbox::new().qctl("systemd mail.*").exits(2).says("a queue name is 1 to 64 of");
+}
