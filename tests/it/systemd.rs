@@ -82,6 +82,37 @@ fn each_unit_is_printed_under_its_name() {
     }
 }
 
+/// Starts a manager in namespaces of its own, and in it the path unit of queue `mail`. Writes `up` when
+/// that watches, or `failed` where it cannot be had: it takes root and a systemd.
+const MANAGER: &str = r#"
+unshare --mount --pid --fork true && test -x /lib/systemd/systemd || exec touch failed
+exec unshare --mount --pid --fork --kill-child --mount-proc sh -c '
+    mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system /run/user && chmod 700 /run/user
+    export XDG_RUNTIME_DIR=/run/user SYSTEMD_UNIT_PATH="$PWD/units:"
+    /lib/systemd/systemd --user --log-target=console &
+    for n in $(seq 100); do
+        systemctl --user start qctl-mail.path && touch up && exec sleep 600
+        sleep 0.1
+    done
+    touch failed
+' >manager.log 2>&1
+"#;
+
+#[test]
+fn a_manager_that_watches_the_flag_misses_no_push() {
+    let queue = Sandbox::new();
+    queue.qctl("systemd mail --user --on-demand --write units").succeeds();
+    let _manager = queue.start_sh(MANAGER);
+    queue.wait_until("the manager is there", || queue.path("up").exists() || queue.path("failed").exists());
+    if is_possible(&format!("test -e {}", queue.path("up").display())) {
+        // Nothing but the flag starts a worker here: the timer does not run.
+        for _ in 0..20 {
+            let id = queue.push("-Q mail true");
+            queue.qctl(&format!("wait {id} --timeout 50s")).succeeds();
+        }
+    }
+}
+
 #[test]
 fn a_unit_is_for_one_queue() {
     Sandbox::new().qctl("systemd mail.*").exits(2).says("a queue name is 1 to 64 of");
