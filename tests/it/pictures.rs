@@ -19,7 +19,8 @@ use snapbox::data::DataFormat;
 use crate::support::{Running, Sandbox};
 
 /// The pictures, with what is typed for them.
-const PICTURES: &[(&str, &str)] = &[("list", "qctl list"), ("show", "qctl show 1"), ("dlq", "qctl dlq list")];
+const PICTURES: &[(&str, &str)] =
+    &[("list", "qctl list"), ("show", "qctl show 1"), ("dlq", "qctl dlq list"), ("stats", "qctl stats")];
 
 /// As wide as the README shows without making it smaller, and higher than anything that is drawn.
 const SIZE: (u16, u16) = (88, 60);
