@@ -186,18 +186,24 @@ impl Requeue {
         let now = ctx.now();
         let mut skipped = skip(ctx, &others);
         let mut requeued = Vec::new();
-        for id in dead {
-            match ctx.store()?.retry(id, &[StateKind::Dead], now)? {
-                Retried::Ready => requeued.push(id),
-                Retried::KeyTaken(holder) => {
-                    ctx.ui.say(format_args!("job {id} stays dead: job {holder} is newer and holds its key"));
-                    skipped += 1;
+        let put_back = || -> Result<(), Failure> {
+            for id in dead {
+                match ctx.store()?.retry(id, &[StateKind::Dead], now)? {
+                    Retried::Ready => requeued.push(id),
+                    Retried::KeyTaken(holder) => {
+                        ctx.ui.say(format_args!("job {id} stays dead: job {holder} is newer and holds its key"));
+                        skipped += 1;
+                    }
+                    // It left the state while we were at it.
+                    Retried::WrongState(_) | Retried::Unknown => skipped += 1,
                 }
-                // It left the state while we were at it.
-                Retried::WrongState(_) | Retried::Unknown => skipped += 1,
             }
-        }
+            Ok(())
+        };
+        let outcome = put_back();
+        // Also where it broke off: those before are ready, and someone may wait for them.
         ctx.announce_jobs(&requeued)?;
+        outcome?;
         done(ctx, "requeued", &requeued, skipped)
     }
 }

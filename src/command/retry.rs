@@ -4,7 +4,7 @@ use clap_complete::ArgValueCandidates;
 
 use super::{Answer, Ctx, complete, selection, value};
 use crate::exit::Exit;
-use crate::job::{IdRange, StateKind};
+use crate::job::{IdRange, JobId, StateKind};
 use crate::render::json::Change;
 use crate::store::Retried;
 
@@ -24,38 +24,47 @@ pub(crate) struct Retry {
 
 impl Retry {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
-        let states = [StateKind::Succeeded, StateKind::Dead, StateKind::Cancelled];
-        let now = ctx.now();
         let jobs = selection::named(ctx.store()?, &self.ids)?;
-        let mut exit = Exit::Done;
-        let mut ready = Vec::new();
         let mut changes = Vec::new();
-        for (id, before) in jobs {
-            let (outcome, state) = match ctx.store()?.retry(id, &states, now)? {
-                Retried::Ready => {
-                    ready.push(id);
-                    ctx.ui.hint(format_args!("job {id} is ready"));
-                    ("retried", Some(StateKind::Ready))
-                }
-                Retried::WrongState(state) => {
-                    ctx.ui.say(format_args!("job {id} is {}; there is nothing to retry", state.name()));
-                    exit = exit.or(Exit::Refused);
-                    ("refused", Some(state))
-                }
-                Retried::KeyTaken(holder) => {
-                    ctx.ui.say(format_args!("job {id} stays as it is: job {holder} is newer and holds its key"));
-                    exit = exit.or(Exit::Refused);
-                    ("key_taken", Some(before))
-                }
-                Retried::Unknown => {
-                    exit = exit.or(Exit::NotFound);
-                    ("not_found", None)
-                }
-            };
-            changes.push(Change { id, outcome, state });
-        }
+        let done = retry(ctx, &jobs, &mut changes);
+        // Also where it broke off: those before are ready, and someone may wait for them.
+        let ready: Vec<JobId> = changes.iter().filter(|one| one.outcome == RETRIED).map(|one| one.id).collect();
         ctx.announce_jobs(&ready)?;
+        let exit = done?;
         ctx.answer_changes(&changes)?;
         Ok(exit)
     }
+}
+
+/// The outcome of a job that was put back.
+const RETRIED: &str = "retried";
+
+fn retry(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], changes: &mut Vec<Change>) -> Answer {
+    let states = [StateKind::Succeeded, StateKind::Dead, StateKind::Cancelled];
+    let now = ctx.now();
+    let mut exit = Exit::Done;
+    for &(id, before) in jobs {
+        let (outcome, state) = match ctx.store()?.retry(id, &states, now)? {
+            Retried::Ready => {
+                ctx.ui.hint(format_args!("job {id} is ready"));
+                (RETRIED, Some(StateKind::Ready))
+            }
+            Retried::WrongState(state) => {
+                ctx.ui.say(format_args!("job {id} is {}; there is nothing to retry", state.name()));
+                exit = exit.or(Exit::Refused);
+                ("refused", Some(state))
+            }
+            Retried::KeyTaken(holder) => {
+                ctx.ui.say(format_args!("job {id} stays as it is: job {holder} is newer and holds its key"));
+                exit = exit.or(Exit::Refused);
+                ("key_taken", Some(before))
+            }
+            Retried::Unknown => {
+                exit = exit.or(Exit::NotFound);
+                ("not_found", None)
+            }
+        };
+        changes.push(Change { id, outcome, state });
+    }
+    Ok(exit)
 }

@@ -7,7 +7,7 @@ use clap_complete::ArgValueCandidates;
 use super::value::{self, Limit};
 use super::{Answer, Ctx, complete, selection};
 use crate::exit::{Exit, Failure};
-use crate::job::{Due, IdRange, JobChange, QueueName, StateKind};
+use crate::job::{Due, IdRange, JobChange, JobId, QueueName, StateKind};
 use crate::render::json::Change;
 use crate::render::words;
 use crate::store::Updated;
@@ -53,36 +53,14 @@ impl Update {
         if change == JobChange::default() {
             return Err(Failure::usage("nothing is to be changed").hint("say what: see qctl update --help"));
         }
-        let now = ctx.now();
         let jobs = selection::named(ctx.store()?, &self.ids)?;
-        let (mut exit, mut ready, mut changes) = (Exit::Done, Vec::new(), Vec::new());
-        for (id, before) in jobs {
-            let (outcome, state) = match ctx.store()?.update(id, &change, now)? {
-                Updated::Done(state) => {
-                    if state == StateKind::Ready {
-                        ready.push(id);
-                    }
-                    ctx.ui.hint(format_args!("updated job {id}, which is {}", state.name()));
-                    ("updated", Some(state))
-                }
-                Updated::WrongState(state) => {
-                    ctx.ui.say(format_args!("job {id} is {}; that cannot be changed now", state.name()));
-                    exit = exit.or(Exit::Refused);
-                    ("refused", Some(state))
-                }
-                Updated::KeyTaken(holder) => {
-                    ctx.ui.say(format_args!("job {id} stays as it is: job {holder} holds its key there"));
-                    exit = exit.or(Exit::Refused);
-                    ("key_taken", Some(before))
-                }
-                Updated::Unknown => {
-                    exit = exit.or(Exit::NotFound);
-                    ("not_found", None)
-                }
-            };
-            changes.push(Change { id, outcome, state });
-        }
+        let mut changes = Vec::new();
+        let done = update(ctx, &jobs, &change, &mut changes);
+        // Also where it broke off: those before are ready, and someone may wait for them.
+        let is_ready = |one: &&Change| one.outcome == UPDATED && one.state == Some(StateKind::Ready);
+        let ready: Vec<JobId> = changes.iter().filter(is_ready).map(|one| one.id).collect();
         ctx.announce_jobs(&ready)?;
+        let exit = done?;
         ctx.answer_changes(&changes)?;
         Ok(exit)
     }
@@ -106,4 +84,36 @@ impl Update {
             max_attempts: self.max_attempts,
         })
     }
+}
+
+/// The outcome of a job that is as was asked.
+const UPDATED: &str = "updated";
+
+fn update(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], change: &JobChange, changes: &mut Vec<Change>) -> Answer {
+    let now = ctx.now();
+    let mut exit = Exit::Done;
+    for &(id, before) in jobs {
+        let (outcome, state) = match ctx.store()?.update(id, change, now)? {
+            Updated::Done(state) => {
+                ctx.ui.hint(format_args!("updated job {id}, which is {}", state.name()));
+                (UPDATED, Some(state))
+            }
+            Updated::WrongState(state) => {
+                ctx.ui.say(format_args!("job {id} is {}; that cannot be changed now", state.name()));
+                exit = exit.or(Exit::Refused);
+                ("refused", Some(state))
+            }
+            Updated::KeyTaken(holder) => {
+                ctx.ui.say(format_args!("job {id} stays as it is: job {holder} holds its key there"));
+                exit = exit.or(Exit::Refused);
+                ("key_taken", Some(before))
+            }
+            Updated::Unknown => {
+                exit = exit.or(Exit::NotFound);
+                ("not_found", None)
+            }
+        };
+        changes.push(Change { id, outcome, state });
+    }
+    Ok(exit)
 }
