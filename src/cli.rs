@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::command::{
-    Answer, Ctx, cancel, completions, dlq, generate, import, list, logs, push, queue, retry, run, show, stats, wait,
-    r#where, work,
+    Answer, Ctx, cancel, completions, dlq, doctor, generate, import, list, logs, push, queue, retry, run, show, stats,
+    wait, r#where, work,
 };
 use crate::config::{self, ColorChoice, Config, Global};
 use crate::exit::Failure;
@@ -76,6 +76,7 @@ enum Verb {
     #[command(alias = "status")]
     Stats(stats::Stats),
     Where(r#where::Where),
+    Doctor(doctor::Doctor),
     Completions(completions::Completions),
     #[command(hide = true)]
     Generate(generate::Generate),
@@ -133,6 +134,7 @@ fn run(verb: Verb, ctx: &mut Ctx) -> Answer {
         Verb::Queue(verb) => verb.run(ctx),
         Verb::Stats(verb) => verb.run(ctx),
         Verb::Where(verb) => verb.run(ctx),
+        Verb::Doctor(verb) => verb.run(ctx),
         Verb::Completions(verb) => verb.run(ctx),
         Verb::Generate(verb) => verb.run(ctx, tree()),
     }

@@ -7,6 +7,7 @@ pub(crate) mod cancel;
 pub(crate) mod complete;
 pub(crate) mod completions;
 pub(crate) mod dlq;
+pub(crate) mod doctor;
 mod draft;
 mod follow;
 pub(crate) mod generate;

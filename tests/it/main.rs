@@ -9,6 +9,7 @@ mod contention;
 mod crash;
 mod cron;
 mod dlq;
+mod doctor;
 mod generated;
 mod import;
 mod list;
