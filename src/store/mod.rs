@@ -388,10 +388,6 @@ pub struct Place {
     pub file_system: String,
     /// The number of its owner.
     pub owner: u32,
-    /// It and what belongs to it, the folder last.
-    pub parts: Vec<Part>,
-    /// Bytes that are free for its owner on the file system.
-    pub free_bytes: u64,
     /// Whether something is mounted on the file itself, and not on its folder.
     pub is_mount_point: bool,
     /// Its schema.

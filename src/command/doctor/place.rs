@@ -135,7 +135,8 @@ pub(super) fn damage(path: &Path, lines: &[String]) -> Vec<Finding> {
     let message = format!("{} is damaged: {first}{rest}", path.display());
     let (file, new) = (typed([path]), typed([beside(path, ".recovered").as_path()]));
     let cure = format!(
-        "stop the workers, then bring back a backup, or recover what can be read with the sqlite3 of sqlite.org (those of some systems cannot): sqlite3 {file} .recover | sqlite3 {new}"
+        "stop the workers, then bring back a backup, or recover what can be read with the \
+         sqlite3 of sqlite.org (those of some systems cannot): sqlite3 {file} .recover | sqlite3 {new}"
     );
     vec![Finding::new(DAMAGE, message, cure)]
 }
@@ -172,7 +173,8 @@ fn mounted(place: &Place) -> Option<Finding> {
         return None;
     }
     let message = format!(
-        "{} is mounted by itself: the log beside it is not the one that those outside of the mount see, and the queue will be damaged",
+        "{} is mounted by itself: the log beside it is not the one that those outside of the mount \
+         see, and the queue will be damaged",
         place.path.display()
     );
     Some(Finding::new("mount", message, "stop the workers, then mount the folder that the file is in, not the file"))
@@ -266,8 +268,6 @@ mod tests {
             wal_bytes: 0,
             file_system: "ext4".to_owned(),
             owner: 1000,
-            parts: whole(),
-            free_bytes: 1 << 30,
             is_mount_point: false,
             schema: 2,
             journal: "wal".to_owned(),

@@ -140,7 +140,8 @@ impl Facts {
             words::length(p99)
         );
         let cure = format!(
-            "look at it: {qctl} logs -f {id}; stop it: {qctl} cancel {id}; next time: {qctl} queue set {queue} --timeout D"
+            "look at it: {qctl} logs -f {id}; stop it: {qctl} cancel {id}; next time: \
+             {qctl} queue set {queue} --timeout D"
         );
         Some(Finding::new("slow", message, cure))
     }

@@ -108,8 +108,6 @@ impl SqliteStore {
             wal_bytes: self.wal.metadata().map_or(0, |meta| meta.len()),
             file_system: place::file_system(&self.path)?,
             owner: meta.uid(),
-            parts: place::parts(&self.path),
-            free_bytes: place::free_bytes(&self.path)?,
             is_mount_point: place::is_mount_point(&self.path),
             schema: self.conn.query_row("pragma user_version", [], |row| row.get(0)).explain(&self.path)?,
             journal_cure: (journal != "wal").then(|| "pragma journal_mode = wal".to_owned()),
