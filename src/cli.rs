@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::command::{
-    Answer, Ctx, backup, cancel, completions, delete, dlq, generate, help, import, list, logs, prune, push, queue,
-    retry, run, show, stats, systemd, update, wait, r#where, why, work, workers,
+    Answer, Ctx, backup, cancel, completions, delete, dlq, doctor, generate, help, import, list, logs, prune, push,
+    queue, retry, run, show, stats, systemd, update, wait, r#where, why, work, workers,
 };
 use crate::config::{self, ColorChoice, Config, Global};
 use crate::exit::Failure;
@@ -85,6 +85,7 @@ enum Verb {
     Backup(backup::Backup),
     Help(help::Help),
     Systemd(systemd::Systemd),
+    Doctor(doctor::Doctor),
     Completions(completions::Completions),
     #[command(hide = true)]
     Generate(generate::Generate),
@@ -155,6 +156,7 @@ fn run(verb: Verb, ctx: &mut Ctx) -> Answer {
         Verb::Backup(verb) => verb.run(ctx),
         Verb::Help(verb) => verb.run(ctx, tree()),
         Verb::Systemd(verb) => verb.run(ctx),
+        Verb::Doctor(verb) => verb.run(ctx),
         Verb::Completions(verb) => verb.run(ctx),
         Verb::Generate(verb) => verb.run(ctx, tree()),
     }

@@ -169,14 +169,14 @@ impl From<store::Error> for Failure {
             E::UnsafePlace { .. } => Self::new(Kind::BadFile, message)
                 .hint("a queue is a plain file of your own on a local disk; name one with --db or QCTL_DB"),
             E::Refused { .. } => Self::new(Kind::BadFile, message)
-                .hint("the queue file and its folder must be writable for you; name another with --db or QCTL_DB"),
+                .hint("the queue's files and their folder must be writable for you: `qctl doctor` tells which is not"),
             E::Busy { .. } => Self::new(Kind::TryAgain, message).hint("try again; `qctl where` shows who works on it"),
             E::Full => Self::new(Kind::TryAgain, message).hint("make room, then try again"),
             E::Unknown(_) => {
                 Self::new(Kind::Unknown, message).hint("push again with the same --key: it cannot be queued twice")
             }
             E::Corrupt { .. } => Self::new(Kind::BadFile, message)
-                .hint("keep a copy, then recover what can be read: sqlite3 FILE .recover | sqlite3 NEW"),
+                .hint("keep a copy, then recover with the sqlite3 of sqlite.org: sqlite3 FILE .recover | sqlite3 NEW"),
             E::KeyTaken { holder, .. } => Self::refused(message).hint(format!("qctl show {holder}")),
             E::Backend(_) => Self::new(Kind::Unknown, message),
         }

@@ -29,7 +29,7 @@ pub(crate) const GROUPS: [(&str, &[&str]); 6] = [
     ("Do the work", &["work", "systemd"]),
     ("See how it goes", &["list", "show", "logs", "wait", "why", "stats", "workers"]),
     ("Change what is queued", &["cancel", "retry", "update", "delete", "dlq"]),
-    ("Keep the queues", &["queue", "where", "prune", "backup"]),
+    ("Keep the queues", &["queue", "where", "doctor", "prune", "backup"]),
     ("Find out more", &["help", "completions"]),
 ];
 

@@ -11,6 +11,7 @@ pub(crate) mod complete;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod dlq;
+pub(crate) mod doctor;
 mod draft;
 mod follow;
 pub(crate) mod generate;

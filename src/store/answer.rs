@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, Uptime};
 use crate::job::{
     Chunk, Claimed, Context, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind, Tally, WorkerId,
 };
@@ -69,6 +69,9 @@ pub struct Worker {
     pub since: Timestamp,
     /// When it was last heard of.
     pub heartbeat_at: Timestamp,
+    /// Until when it keeps its jobs without being heard of again. Comparable while it is alive: it
+    /// is then of this boot of this machine.
+    pub lease_until: Uptime,
     /// Whether its process lives.
     pub is_alive: bool,
     /// The jobs that it runs.

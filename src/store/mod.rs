@@ -284,6 +284,22 @@ pub trait Store: Send {
     /// Those of any read.
     fn blocking_keys(&mut self, limit: usize, now: Timestamp) -> Result<Vec<JobId>>;
 
+    /// Jobs, at most `limit`, that have been due since before `due_before` and that no worker made
+    /// ready, the longest due first.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn overdue(&mut self, due_before: Timestamp, limit: usize) -> Result<Vec<JobId>>;
+
+    /// What somebody changed in how the queue is kept: parts of the schema that are missing, are
+    /// another or are not qctl's.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn strays(&mut self) -> Result<Vec<Stray>>;
+
     /// What is wrong inside the file, a line each; nothing, if it is sound. Reads all of it.
     ///
     /// # Errors
@@ -372,16 +388,14 @@ pub struct Place {
     pub file_system: String,
     /// The number of its owner.
     pub owner: u32,
-    /// It and what belongs to it, the folder last.
-    pub parts: Vec<Part>,
-    /// Bytes that are free for its owner on the file system.
-    pub free_bytes: u64,
     /// Whether something is mounted on the file itself, and not on its folder.
     pub is_mount_point: bool,
     /// Its schema.
     pub schema: u32,
     /// How it is kept consistent.
     pub journal: String,
+    /// The statement that makes that what it should be; `None` where it is.
+    pub journal_cure: Option<String>,
 }
 
 /// A file or folder that belongs to a queue.
@@ -389,10 +403,56 @@ pub struct Place {
 pub struct Part {
     /// Where it is.
     pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
     /// The number of its owner.
     pub owner: u32,
+    /// The number of its group.
+    pub group: u32,
     /// Its permission bits.
     pub mode: u32,
+    /// Whether it is a symbolic link.
+    pub is_link: bool,
+    /// What this process may do with it.
+    pub reach: Reach,
+}
+
+/// What a process may do with a file or folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Read and write it; of a folder, also enter it.
+    Full,
+    /// Its file system is mounted for reading only.
+    ReadOnly,
+    /// Its owner or its permissions forbid some of that.
+    Denied,
+}
+
+/// Something in the schema of a queue that this qctl did not make so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// What is so: `index job_ready is missing`.
+    pub what: String,
+    /// The statement that would put it right, where one can without losing anything.
+    pub cure: Option<String>,
+}
+
+/// The files and folders of a queue as far as they are there, the queue file first and the folder in
+/// which it lies last; nothing where there is no queue file.
+///
+/// Nothing is opened, so this also answers where [`open`] fails.
+pub fn parts(target: &Target) -> Vec<Part> {
+    match target {
+        Target::Sqlite(path) => sqlite::parts(path),
+    }
+}
+
+/// Bytes that are free for a queue on its file system; `None` where that cannot be known. Nothing is
+/// opened for this either.
+pub fn free_bytes(target: &Target) -> Option<u64> {
+    match target {
+        Target::Sqlite(path) => sqlite::free_bytes(path),
+    }
 }
 
 /// Describes a queue.

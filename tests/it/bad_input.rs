@@ -136,6 +136,7 @@ fn verbs_that_look_answer_3_where_there_is_no_queue_and_make_none() {
         "dlq list",
         "queue list",
         "queue pause a",
+        "doctor",
     ] {
         let output = queue.qctl(verb).exits(3).says(&queue.db().display().to_string());
         is_one_clear_line(&output);
@@ -147,7 +148,7 @@ fn verbs_that_look_answer_3_where_there_is_no_queue_and_make_none() {
 #[track_caller]
 fn is_refused(queue: &Sandbox, path: &Path, because: &str) {
     let before = std::fs::read(path).ok();
-    for verb in ["list", "push true", "work --drain", "queue set a --priority 1"] {
+    for verb in ["list", "push true", "work --drain", "queue set a --priority 1", "doctor"] {
         let words = shlex::split(&format!("--db {} {verb}", path.display())).expect("quotes that match");
         let output = queue.qctl_with(&words).exits(78).says(because).says(&path.display().to_string()).says("hint: ");
         is_one_clear_line(&output);

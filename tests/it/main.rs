@@ -11,6 +11,7 @@ mod cookbook;
 mod crash;
 mod cron;
 mod dlq;
+mod doctor;
 mod flag;
 mod generated;
 mod help;

@@ -31,6 +31,7 @@ fn a_queue_of_schema_1_is_taken_up_with_all_it_holds() {
     );
     assert_eq!(schema_of(&queue), "2");
     queue.qctl("queue show mail").succeeds();
+    assert!(!queue.qctl("doctor").out().contains("schema"), "as if it had been made anew");
     assert_eq!(queue.job(1)["reason"], "exhausted");
 
     // What it holds still works: the dead one is requeued, the paused queue resumed.

@@ -324,3 +324,20 @@ pub(crate) fn a_queue_remembers_when_it_was_last_served(open: &Open) {
     assert_eq!(bench.queue("mail").served_until, Some(bench.now));
     assert!(bench.queue("other").served_until < Some(bench.now));
 }
+
+pub(crate) fn jobs_that_nobody_makes_ready_are_told_the_longest_due_first(open: &Open) {
+    let mut bench = Bench::new(open);
+    let due = [30, 10, 20, 90].map(|secs| job("a").due(bench.in_secs(secs)));
+    let ids = bench.push_all(due.to_vec());
+    bench.push(job("b"));
+    let overdue = |bench: &mut Bench<'_>, secs, limit| {
+        let before = bench.in_secs(secs);
+        bench.store.overdue(before, limit).expect("a look")
+    };
+    assert_eq!(overdue(&mut bench, 10, 9), [], "not then, but before then");
+    assert_eq!(overdue(&mut bench, 60, 9), [ids[1], ids[2], ids[0]]);
+    assert_eq!(overdue(&mut bench, 60, 2), [ids[1], ids[2]]);
+    bench.advance(15);
+    bench.claim(1);
+    assert_eq!(overdue(&mut bench, 60, 9), [ids[2], ids[0]], "what a worker made ready is no longer overdue");
+}

@@ -163,6 +163,7 @@ macro_rules! suite {
                 the_jobs_that_go_before_one_are_counted
                 the_pace_of_a_queue_counts_how_attempts_ended
                 a_job_that_did_not_succeed_and_holds_its_key_is_told
+                jobs_that_nobody_makes_ready_are_told_the_longest_due_first
                 a_queue_remembers_when_it_was_last_served
                 the_version_changes_whenever_someone_else_changed_something
             }

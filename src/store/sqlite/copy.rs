@@ -17,7 +17,15 @@ const MAX_FINDINGS: usize = 20;
 /// What SQLite finds wrong with the file, a line each.
 pub(super) fn examine(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut query = conn.prepare(&format!("pragma integrity_check({MAX_FINDINGS})"))?;
-    let findings = query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    let mut findings: Vec<String> = Vec::new();
+    for finding in query.query_map([], |row| row.get(0))? {
+        match finding {
+            Ok(finding) => findings.push(finding),
+            // A page that cannot be read ends the whole check; what came before says which.
+            Err(_) if !findings.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+    }
     Ok(findings.into_iter().filter(|finding| finding != "ok").collect())
 }
 

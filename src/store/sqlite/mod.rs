@@ -35,7 +35,7 @@ use self::presence::Presence;
 use self::row::Explain as _;
 use super::{
     Access, Ahead, Cancelled, Mark, NewWorker, Orphan, Part, Place, Pushed, Removed, Result, Retried, Standing, Store,
-    Tidy, Turn, Turned, Updated, Worker,
+    Stray, Tidy, Turn, Turned, Updated, Worker,
 };
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
@@ -101,33 +101,29 @@ impl SqliteStore {
         use std::os::unix::fs::MetadataExt as _;
         let refused = |source| super::Error::Refused { path: self.path.clone(), source };
         let meta = self.path.metadata().map_err(refused)?;
+        let journal: String = self.conn.query_row("pragma journal_mode", [], |row| row.get(0)).explain(&self.path)?;
         Ok(Place {
             path: self.path.clone(),
             bytes: meta.len(),
             wal_bytes: self.wal.metadata().map_or(0, |meta| meta.len()),
             file_system: place::file_system(&self.path)?,
             owner: meta.uid(),
-            parts: self.parts(),
-            free_bytes: place::free_bytes(&self.path)?,
             is_mount_point: place::is_mount_point(&self.path),
             schema: self.conn.query_row("pragma user_version", [], |row| row.get(0)).explain(&self.path)?,
-            journal: self.conn.query_row("pragma journal_mode", [], |row| row.get(0)).explain(&self.path)?,
+            journal_cure: (journal != "wal").then(|| "pragma journal_mode = wal".to_owned()),
+            journal,
         })
     }
+}
 
-    /// The file and what belongs to it, as far as it is there.
-    fn parts(&self) -> Vec<Part> {
-        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-        let beside = ["-wal", "-shm", "-lock", "-wake"].map(|suffix| place::beside(&self.path, suffix));
-        let folder = self.path.parent().map(Path::to_owned);
-        let parts = std::iter::once(self.path.clone()).chain(beside).chain(folder);
-        parts
-            .filter_map(|path| {
-                let meta = path.symlink_metadata().ok()?;
-                Some(Part { owner: meta.uid(), mode: meta.permissions().mode() & 0o7777, path })
-            })
-            .collect()
-    }
+/// The files and folders of the queue at `path`; nothing where it is not there.
+pub(super) fn parts(path: &Path) -> Vec<Part> {
+    place::parts(path)
+}
+
+/// Bytes that are free for the queue at `path`, if that can be known.
+pub(super) fn free_bytes(path: &Path) -> Option<u64> {
+    place::free_bytes(path).ok()
 }
 
 /// The folder of bells that belongs to a queue file.
@@ -312,6 +308,14 @@ impl Store for SqliteStore {
 
     fn blocking_keys(&mut self, limit: usize, now: Timestamp) -> Result<Vec<JobId>> {
         query::blocking_keys(&self.conn, now, limit).explain(&self.path)
+    }
+
+    fn overdue(&mut self, due_before: Timestamp, limit: usize) -> Result<Vec<JobId>> {
+        query::overdue(&self.conn, due_before, limit).explain(&self.path)
+    }
+
+    fn strays(&mut self) -> Result<Vec<Stray>> {
+        schema::strays(&self.conn).explain(&self.path)
     }
 
     fn examine(&mut self) -> Result<Vec<String>> {

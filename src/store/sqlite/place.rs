@@ -9,11 +9,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::sys::statfs;
 use nix::sys::statvfs::statvfs;
-use nix::unistd::geteuid;
+use nix::unistd::{AccessFlags, eaccess, geteuid};
 
-use crate::store::{Access, Error, Result};
+use crate::store::{Access, Error, Part, Reach, Result};
 
 /// File systems on which a write-ahead log is not safe, by their magic number in `statfs(2)`.
 ///
@@ -143,6 +144,41 @@ pub(super) fn sync_folder(path: &Path) -> Result<()> {
         .map_err(|source| Error::Refused { path: folder.to_owned(), source })
 }
 
+/// The file and what belongs to it, as far as it is there, and the folder last.
+///
+/// It is not opened: closing it would drop the locks of a connection that this process may have.
+pub(super) fn parts(path: &Path) -> Vec<Part> {
+    let Ok(path) = resolve(path, Access::Existing) else { return Vec::new() };
+    if path.symlink_metadata().is_err() {
+        return Vec::new();
+    }
+    let beside = ["-wal", "-shm", "-lock", "-wake"].map(|suffix| beside(&path, suffix));
+    let folder = path.parent().map(Path::to_owned);
+    std::iter::once(path).chain(beside).chain(folder).filter_map(part).collect()
+}
+
+fn part(path: PathBuf) -> Option<Part> {
+    let meta = path.symlink_metadata().ok()?;
+    Some(Part {
+        bytes: meta.len(),
+        owner: meta.uid(),
+        group: meta.gid(),
+        mode: meta.permissions().mode() & 0o7777,
+        is_link: meta.is_symlink(),
+        reach: reach(&path, meta.is_dir()),
+        path,
+    })
+}
+
+fn reach(path: &Path, is_folder: bool) -> Reach {
+    let read_and_write = AccessFlags::R_OK | AccessFlags::W_OK;
+    match eaccess(path, if is_folder { read_and_write | AccessFlags::X_OK } else { read_and_write }) {
+        Ok(()) => Reach::Full,
+        Err(Errno::EROFS) => Reach::ReadOnly,
+        Err(_) => Reach::Denied,
+    }
+}
+
 fn check_file_system(path: &Path) -> Result<()> {
     let magic = magic(path)?;
     match UNSAFE.iter().find(|&&(unsafe_magic, _)| unsafe_magic == magic) {
@@ -171,7 +207,10 @@ pub(super) fn file_system(path: &Path) -> Result<String> {
 ///
 /// [`Error::Refused`].
 pub(super) fn free_bytes(path: &Path) -> Result<u64> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        folder => folder.unwrap_or(Path::new("/")),
+    };
     let stat = statvfs(folder).map_err(|errno| Error::Refused { path: folder.to_owned(), source: errno.into() })?;
     Ok(stat.blocks_available() * stat.fragment_size())
 }

@@ -314,6 +314,16 @@ pub(super) fn blocking_keys(conn: &Connection, now: Timestamp, n: usize) -> rusq
     conn.prepare_cached(sql)?.query_map(named_params! { ":now": now, ":limit": limit(n) }, |row| row.get(0))?.collect()
 }
 
+/// Jobs that were due before then and wait for a worker to make them ready.
+pub(super) fn overdue(conn: &Connection, due_before: Timestamp, n: usize) -> rusqlite::Result<Vec<JobId>> {
+    let sql = "select id from job indexed by job_due
+        where state in ('scheduled', 'retrying') and run_at < :due_before
+        order by run_at
+        limit :limit";
+    let params = named_params! { ":due_before": due_before, ":limit": limit(n) };
+    conn.prepare_cached(sql)?.query_map(params, |row| row.get(0))?.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -243,6 +243,8 @@ pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
         ErrorCode::NotADatabase => Error::NotAQueue { path, found: "it is not a SQLite file" },
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Busy { waited: super::PATIENCE },
         ErrorCode::DiskFull => Error::Full,
+        // Only the index of the log, which holds nothing of its own, could not be given its size.
+        _ if extended == ffi::SQLITE_IOERR_SHMSIZE => Error::Full,
         ErrorCode::DatabaseCorrupt => Error::Corrupt { path, source: Box::new(error) },
         ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
             let source = match extended {

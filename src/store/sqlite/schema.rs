@@ -4,12 +4,13 @@
 //! brought up to date in one transaction; one of a newer schema is refused, because an older qctl
 //! cannot know what it would break.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::row::Explain as _;
-use crate::store::{Access, Error, Result};
+use crate::store::{Access, Error, Result, Stray};
 
 /// Marks a SQLite file as a qctl queue: "qctl" in ASCII.
 pub(super) const APPLICATION_ID: i32 = 0x7163_746c;
@@ -85,4 +86,45 @@ fn climb(conn: &mut Connection, path: &Path) -> Result<()> {
     tx.pragma_update(None, "application_id", APPLICATION_ID).explain(path)?;
     tx.pragma_update(None, "user_version", newest()).explain(path)?;
     tx.commit().explain(path)
+}
+
+/// What differs between the schema of a queue and the one that the ladder makes.
+pub(super) fn strays(conn: &Connection) -> rusqlite::Result<Vec<Stray>> {
+    let pristine = Connection::open_in_memory()?;
+    for migration in MIGRATIONS {
+        pristine.execute_batch(migration)?;
+    }
+    let (made, mut found) = (objects(&pristine)?, objects(conn)?);
+    let mut strays = Vec::new();
+    for ((kind, name), sql) in made {
+        let is_index = kind == "index";
+        let stray = match found.remove(&(kind.clone(), name.clone())) {
+            None => Stray { what: format!("{kind} {name} is missing"), cure: is_index.then_some(sql) },
+            Some(other) if other != sql => Stray {
+                what: format!("{kind} {name} is not as qctl makes it"),
+                cure: is_index.then(|| format!("drop index {name}; {sql}")),
+            },
+            Some(_) => continue,
+        };
+        strays.push(stray);
+    }
+    strays.extend(found.into_keys().map(|(kind, name)| Stray {
+        // A table may hold something that is dear to somebody.
+        cure: (kind != "table").then(|| format!("drop {kind} \"{}\"", name.replace('"', "\"\""))),
+        what: format!("{kind} {name} is not qctl's"),
+    }));
+    Ok(strays)
+}
+
+/// The statement of each object, by kind and name; SQLite's own are left out.
+fn objects(conn: &Connection) -> rusqlite::Result<BTreeMap<(String, String), String>> {
+    let sql =
+        "select type, name, coalesce(sql, '') as sql from sqlite_schema where name not like 'sqlite\\_%' escape '\\'";
+    let mut query = conn.prepare(sql)?;
+    let objects = query.query_map([], |row| {
+        let sql: String = row.get("sql")?;
+        let words: Vec<&str> = sql.split_whitespace().collect();
+        Ok(((row.get("type")?, row.get("name")?), words.join(" ")))
+    })?;
+    objects.collect()
 }

@@ -103,7 +103,6 @@ fn running(conn: &Connection) -> rusqlite::Result<Vec<(WorkerId, JobId)>> {
 struct Entry {
     worker: Worker,
     boot_id: String,
-    lease_until: Uptime,
 }
 
 fn entries(conn: &Connection) -> rusqlite::Result<Vec<Entry>> {
@@ -128,10 +127,11 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         about,
         since: row.get("since")?,
         heartbeat_at: row.get("heartbeat_at")?,
+        lease_until: row.get("lease_until")?,
         is_alive: false,
         running: Vec::new(),
     };
-    Ok(Entry { worker, boot_id: row.get("boot_id")?, lease_until: row.get("lease_until")? })
+    Ok(Entry { worker, boot_id: row.get("boot_id")? })
 }
 
 /// Prolongs a worker's lease: one row, however many jobs it runs.
@@ -168,7 +168,7 @@ pub(super) fn lost(store: &mut SqliteStore, uptime: Uptime) -> Result<Vec<Orphan
         let id = entry.worker.id;
         known.push(id);
         let is_alive = entry.boot_id == boot_id && store.presence.is_alive(id)?;
-        let is_hung = is_alive && entry.lease_until < uptime;
+        let is_hung = is_alive && entry.worker.lease_until < uptime;
         if holders.contains(&id) && (!is_alive || is_hung) {
             orphans
                 .extend(orphans_of(&store.conn, id, is_hung.then_some(entry.worker.about.pid)).explain(&store.path)?);

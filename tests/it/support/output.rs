@@ -33,6 +33,11 @@ impl Output {
         self
     }
 
+    /// How it ended; a death of signal n counts as 128+n.
+    pub(crate) fn status(&self) -> i32 {
+        self.status
+    }
+
     /// Claims that stdout is exactly this.
     #[track_caller]
     pub(crate) fn prints(self, text: &str) -> Self {
