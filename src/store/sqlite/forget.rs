@@ -12,7 +12,7 @@ use crate::clock::{self, Timestamp};
 use crate::job::{JobId, Pace, QueueName, Retention, StateKind, Tally};
 use crate::store::{Removed, Result};
 
-/// How many jobs one transaction of [`prune`] forgets at the most.
+/// How many jobs one transaction of pruning forgets at the most.
 pub(super) const PORTION: usize = 500;
 
 /// How long the pace of a queue is remembered.
