@@ -171,7 +171,7 @@ impl From<store::Error> for Failure {
             E::Refused { .. } => Self::new(Kind::BadFile, message)
                 .hint("the queue file and its folder must be writable for you; name another with --db or QCTL_DB"),
             E::Busy { .. } => Self::new(Kind::TryAgain, message).hint("try again; `qctl where` shows who works on it"),
-            E::Full => Self::new(Kind::TryAgain, message).hint("make room, then try again"),
+            E::Full { .. } => Self::new(Kind::TryAgain, message).hint("make room, then try again"),
             E::Unknown(_) => {
                 Self::new(Kind::Unknown, message).hint("push again with the same --key: it cannot be queued twice")
             }

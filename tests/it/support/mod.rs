@@ -2,6 +2,7 @@
 
 mod output;
 mod sandbox;
+pub(crate) mod schema;
 
 pub(crate) use output::Output;
-pub(crate) use sandbox::{Sandbox, is_alive};
+pub(crate) use sandbox::{Running, Sandbox, is_alive};
