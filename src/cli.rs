@@ -116,9 +116,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
             return ExitCode::SUCCESS;
         }
-        Err(error) => {
-            (Global { is_json: wants_json(&args), ..Global::default() }, Err(bad_usage(&error, &args)))
-        }
+        Err(error) => (Global { is_json: wants_json(&args), ..Global::default() }, Err(bad_usage(&error, &args))),
     };
     match answer {
         Ok(exit) => ExitCode::from(exit.code()),

@@ -187,9 +187,8 @@ impl Work {
             return ctx.ui.say(json::queue_made(path, ctx.now()));
         }
         let path = text::safe(path.as_os_str().as_encoded_bytes());
-        ctx.ui.say(format_args!(
-            "qctl: made a new queue at {path}; if you meant another, name it with --db or QCTL_DB"
-        ));
+        ctx.ui
+            .say(format_args!("qctl: made a new queue at {path}; if you meant another, name it with --db or QCTL_DB"));
     }
 }
 
@@ -251,7 +250,7 @@ impl<'a> Reporter<'a> {
             return;
         }
         // A worker does not stop because nobody reads its obituaries: the jobs are in the queue.
-        let _ = self.ui.print(&event::obituary(&obituary));
+        let _ = self.ui.print(&event::obituary(&obituary, &self.ui.look));
     }
 
     fn sum_up(&self, summary: &Summary) -> Result<(), Failure> {

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use super::field::Field;
 use super::{Finding, Worker, text, words};
 use crate::clock::Timestamp;
-use crate::job::{Attempt, Chunk, Command, Event, Job, JobId, Pace, Queue, QueueName, Report, State, StateKind, Stream, Token};
+use crate::job::{
+    Attempt, Chunk, Command, Event, Job, JobId, Pace, Queue, QueueName, Report, State, StateKind, Stream, Token,
+};
 
 /// A document with one key.
 pub fn document(key: &str, value: Value) -> String {

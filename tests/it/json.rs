@@ -237,8 +237,11 @@ fn every_command_answers_with_one_document_of_its_schema() {
         queue.qctl(&format!("show {id} --json")).succeeds().gives("job");
         queue.qctl(&format!("why {id} --json")).succeeds().gives("why");
     }
-    let reasons: BTreeSet<String> =
-        queue.ids("dead").into_iter().map(|id| queue.job(id)["reason"].as_str().unwrap_or_default().to_owned()).collect();
+    let reasons: BTreeSet<String> = queue
+        .ids("dead")
+        .into_iter()
+        .map(|id| queue.job(id)["reason"].as_str().unwrap_or_default().to_owned())
+        .collect();
     assert_eq!(reasons.into_iter().collect::<Vec<_>>(), ["crashed", "exhausted", "expired", "permanent"]);
     for &(line, schema, status) in ANSWERS {
         queue.qctl(&format!("--json {line}")).exits(status).gives(schema);

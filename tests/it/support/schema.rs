@@ -58,7 +58,8 @@ fn objects(value: &Value, place: String) -> Vec<String> {
     match value {
         Value::Object(_) if place.ends_with("/labels") => Vec::new(),
         Value::Object(keys) => {
-            let below = keys.iter().flat_map(|(key, value)| objects(value, format!("{place}/{key}"))).collect::<Vec<_>>();
+            let below =
+                keys.iter().flat_map(|(key, value)| objects(value, format!("{place}/{key}"))).collect::<Vec<_>>();
             [vec![place], below].concat()
         }
         Value::Array(values) => {
