@@ -123,7 +123,7 @@ const ANSWERS: &[(&str, &str, i32)] = &[
     ("completions bash", "script", 0),
     ("show 12", "job", 0),
     ("why 12", "why", 0),
-    // It stops by itself: what it would wait for is taken back.
+    // Last, because until then it runs.
     ("cancel 12", "changes", 0),
 ];
 
