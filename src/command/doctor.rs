@@ -131,7 +131,7 @@ impl Diagnosis {
         use store::Error as E;
         let causes: &[&str] = match error {
             E::Refused { .. } => place::SHUTS_OUT,
-            E::Full => &[place::SPACE],
+            E::Full { .. } => &[place::SPACE],
             E::Corrupt { .. } => &[place::DAMAGE],
             E::Backend(_) | E::Unknown(_) => &[place::DAMAGE, place::SCHEMA],
             E::Missing { .. }

@@ -57,8 +57,11 @@ pub enum Error {
         waited: Duration,
     },
     /// The disk is full. Nothing was written.
-    #[error("the disk is full; nothing was written")]
-    Full,
+    #[error("the disk under {} is full; nothing was written", .path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
     /// The system failed in the middle of a commit: it may or may not have taken effect.
     #[error("the write could not be confirmed; it may or may not have taken effect")]
     Unknown(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -89,7 +92,7 @@ pub enum Error {
 impl Error {
     /// Whether the same call may well succeed a little later, nothing having been written.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Full)
+        matches!(self, Self::Busy { .. } | Self::Full { .. })
     }
 }
 

@@ -180,7 +180,11 @@ fn reach(path: &Path, is_folder: bool) -> Reach {
 }
 
 fn check_file_system(path: &Path) -> Result<()> {
-    let magic = magic(path)?;
+    judge(magic(path)?, path)
+}
+
+/// Whether a queue may lie on a file system of this kind.
+fn judge(magic: i64, path: &Path) -> Result<()> {
     match UNSAFE.iter().find(|&&(unsafe_magic, _)| unsafe_magic == magic) {
         Some((_, name)) => {
             let why = format!("it is on {name}, where a write-ahead log is not safe");
@@ -245,6 +249,18 @@ mod tests {
     fn every_file_system_has_one_verdict() {
         for (magic, name) in SAFE {
             assert!(!UNSAFE.iter().any(|&(bad, _)| bad == magic), "{name}");
+            assert!(judge(magic, Path::new("/q/queue.db")).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unsafe_one_is_told_by_name() {
+        for (magic, name) in UNSAFE {
+            let error = judge(magic, Path::new("/mnt/queue.db")).expect_err("it is not safe").to_string();
+            assert!(
+                error.starts_with("/mnt/queue.db cannot hold a queue: it is on ") && error.contains(name),
+                "{error}"
+            );
         }
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use nix::unistd::{AccessFlags, access};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef};
 use rusqlite::{ErrorCode, Row, ToSql, ffi};
 
@@ -242,15 +243,19 @@ pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
     match code {
         ErrorCode::NotADatabase => Error::NotAQueue { path, found: "it is not a SQLite file" },
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Busy { waited: super::PATIENCE },
-        ErrorCode::DiskFull => Error::Full,
+        ErrorCode::DiskFull => Error::Full { path },
         // Only the index of the log, which holds nothing of its own, could not be given its size.
-        _ if extended == ffi::SQLITE_IOERR_SHMSIZE => Error::Full,
+        _ if extended == ffi::SQLITE_IOERR_SHMSIZE => Error::Full { path },
         ErrorCode::DatabaseCorrupt => Error::Corrupt { path, source: Box::new(error) },
         ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
             let source = match extended {
                 ffi::SQLITE_READONLY_DBMOVED => std::io::Error::other("it was moved or deleted while in use"),
                 _ if code == ErrorCode::ReadOnly => std::io::ErrorKind::ReadOnlyFilesystem.into(),
-                _ => std::io::Error::other(error),
+                // SQLite tells neither what it could not open nor why; without access it is that.
+                _ => match access(&path, AccessFlags::R_OK | AccessFlags::W_OK) {
+                    Err(errno) => errno.into(),
+                    Ok(()) => std::io::Error::other("what lies beside it cannot be made or opened"),
+                },
             };
             Error::Refused { path, source }
         }
