@@ -53,3 +53,48 @@ impl Handle {
         let _ = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), signal as i32, no_info, 0) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    fn sleeper() -> Child {
+        Command::new("/bin/sleep").arg("60").spawn().expect("it starts")
+    }
+
+    fn pid(child: &Child) -> Pid {
+        Pid::from_raw(i32::try_from(child.id()).expect("process numbers are small"))
+    }
+
+    fn end(child: &mut Child) {
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+    }
+
+    #[test]
+    fn a_signal_reaches_the_process_that_was_meant_and_none_that_has_its_number_later() {
+        let mut meant = sleeper();
+        let handle = Handle::open(pid(&meant)).expect("a handle");
+        assert!(handle.is_alive());
+        handle.send(Signal::SIGKILL);
+        meant.wait().expect("it ends");
+        assert!(!handle.is_alive());
+
+        // Others start processes too, so the number is not always to be had at once; and only root may ask for it.
+        let last_pid = "/proc/sys/kernel/ns_last_pid";
+        for _ in 0..100 {
+            if std::fs::write(last_pid, (handle.pid().as_raw() - 1).to_string()).is_err() {
+                return;
+            }
+            let mut later = sleeper();
+            if pid(&later) == handle.pid() {
+                handle.send(Signal::SIGKILL);
+                assert!(!handle.is_alive());
+                assert!(later.try_wait().expect("a look").is_none(), "a stranger was hit");
+            }
+            end(&mut later);
+        }
+    }
+}

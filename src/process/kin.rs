@@ -146,3 +146,74 @@ fn processes() -> impl Iterator<Item = Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Child, Command, Stdio};
+
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::libc;
+
+    use super::*;
+
+    /// A sleeper in the group of `leader`, or in its own, that holds this file.
+    fn sleeper(leader: Option<&Child>, file: Option<&File>) -> Child {
+        let group = leader.map_or(0, |leader| i32::try_from(leader.id()).expect("process numbers are small"));
+        let stdin = file.map_or_else(Stdio::null, |file| file.try_clone().expect("a second one").into());
+        Command::new("/bin/sleep").arg("60").process_group(group).stdin(stdin).spawn().expect("it starts")
+    }
+
+    /// Locks a byte of the file for whoever inherits it.
+    fn lock(file: &File) -> LockedByte {
+        let byte = libc::flock {
+            l_type: libc::F_RDLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 1 << 61,
+            l_len: 1,
+            l_pid: 0,
+        };
+        fcntl(file, FcntlArg::F_OFD_SETLK(&byte)).expect("a lock");
+        let meta = file.metadata().expect("what it is");
+        LockedByte { device: meta.dev(), inode: meta.ino(), byte: 1 << 61 }
+    }
+
+    fn is_running(child: &mut Child) -> bool {
+        child.try_wait().expect("a look").is_none()
+    }
+
+    #[test]
+    fn holders_and_their_groups_are_ended_but_no_group_whose_leader_is_a_stranger() {
+        let file = tempfile::tempfile().expect("a file");
+        let lock = lock(&file);
+        let (mut stranger, mut leader) = (sleeper(None, None), sleeper(None, Some(&file)));
+        let mut start_cut_short = sleeper(Some(&stranger), Some(&file));
+        let mut has_closed_it = sleeper(Some(&leader), None);
+
+        let mut remnant = Remnant::default();
+        assert!(!remnant.look(Some(LockedByte { device: lock.device + 1, ..lock }), None));
+        assert!(remnant.look(Some(lock), None));
+        remnant.kill(Some(lock), None);
+        for ended in [&mut leader, &mut start_cut_short, &mut has_closed_it] {
+            ended.wait().expect("it ends");
+        }
+        assert!(!remnant.look(Some(lock), None));
+        assert!(is_running(&mut stranger));
+        stranger.kill().expect("it runs");
+        stranger.wait().expect("it ends");
+    }
+
+    #[test]
+    fn whom_is_to_be_spared_is_spared() {
+        let file = tempfile::tempfile().expect("a file");
+        let lock = lock(&file);
+        let mut hung = sleeper(None, Some(&file));
+        let mut remnant = Remnant::default();
+        assert!(!remnant.look(Some(lock), i32::try_from(hung.id()).ok()));
+        remnant.kill(None, None);
+        assert!(is_running(&mut hung));
+        hung.kill().expect("it runs");
+        hung.wait().expect("it ends");
+    }
+}

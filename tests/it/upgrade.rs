@@ -43,6 +43,18 @@ fn a_queue_of_schema_1_is_taken_up_with_all_it_holds() {
 }
 
 #[test]
+fn a_queue_of_schema_2_is_taken_up_with_the_job_of_a_worker_that_died() {
+    let queue = Sandbox::new();
+    lay_down(&queue, "0002");
+    // Where that worker's byte was is not on the books of such a queue.
+    assert_eq!(queue.state(2), "running");
+    assert_eq!(schema_of(&queue), "3");
+    queue.qctl("work --drain").succeeds().says("its worker died");
+    assert_eq!(queue.ids("succeeded"), [1, 2]);
+    assert!(!queue.qctl("doctor").out().contains("schema"), "as if it had been made anew");
+}
+
+#[test]
 fn an_old_queue_is_not_migrated_by_a_completion() {
     let queue = Sandbox::new();
     lay_down(&queue, "0001");
