@@ -114,7 +114,7 @@ fn push_is_killed(is_there: bool, point: usize) -> Struck {
     let id: i64 = queue.qctl(push).succeeds().out().trim().parse().expect("an id");
     assert_eq!(id, if is_there { 2 } else { 1 }, "{struck:?}");
     is_sound(&queue, &struck);
-    if point % 10 == 0 {
+    if point.is_multiple_of(10) {
         queue.qctl("work --drain").succeeds();
         assert_eq!(queue.read("done"), "abc", "{struck:?}");
     }

@@ -293,7 +293,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut worker, observer) = (presence(&folder), presence(&folder));
         let id = WorkerId::new(3);
-        let whereabouts = Some(enroll(&mut worker, id));
+        let at = enroll(&mut worker, id);
+        let whereabouts = Some(at);
         let early = worker.mark(lease(1)).expect("a mark");
         std::fs::remove_file(&worker.path).expect("it is there");
         let late = worker.mark(lease(2)).expect("a mark in the same file");
@@ -301,9 +302,8 @@ mod tests {
             assert!(observer.is_alive(id, whereabouts).expect("a look"));
             assert!(!observer.is_alive(WorkerId::new(4), whereabouts).expect("a look"));
             let found = [1, 2, 3].map(|token| observer.marked(lease(token), whereabouts).expect("a look"));
-            let lock_file = whereabouts.expect("it was just told").lock_file;
             assert!(
-                found.iter().flatten().all(|mark| (mark.device, mark.inode) == (lock_file.device, lock_file.inode))
+                found.iter().flatten().all(|mark| FileId { device: mark.device, inode: mark.inode } == at.lock_file)
             );
             assert_eq!(found.map(|mark| mark.is_some()), [true, true, false]);
             gate::open(&worker.path).expect("another lock file");
