@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::dose::Dose;
-use crate::strike::{self, Struck};
+use crate::strike::{self, Struck, may_trace};
 use crate::support::{Sandbox, is_possible};
 
 /// How many runs are under way at once.
@@ -26,11 +26,6 @@ const N_IN_WORK: usize = 60;
 
 /// How many calls of an import, and of each other verb.
 const N_ELSEWHERE: usize = 12;
-
-/// Whether a process may be traced here.
-fn may_trace() -> bool {
-    is_possible("test \"$(cat /proc/sys/kernel/yama/ptrace_scope 2>/dev/null || echo 0)\" -lt 2")
-}
 
 /// Tries each point in turn, some at once; answers who made the fatal calls, and how many.
 fn sweep(points: &BTreeSet<usize>, is_tried: impl Fn(usize) -> Option<String> + Sync) -> BTreeMap<String, usize> {

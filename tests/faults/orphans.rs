@@ -260,7 +260,7 @@ fn a_worker_in_another_container_is_seen_although_its_lock_file_is_gone() {
 
 #[test]
 fn a_number_that_has_come_to_mean_another_process_is_never_signalled() {
-    let in_a_container = "unshare --pid --fork --mount-proc";
+    let in_a_container = "unshare --pid --fork --kill-child --mount-proc";
     let may_choose = format!("{in_a_container} sh -c 'echo 1000 > /proc/sys/kernel/ns_last_pid'");
     if !may_run() || !is_possible(&may_choose) {
         return;

@@ -34,6 +34,19 @@ pub(crate) struct Struck {
     pub(crate) err: String,
 }
 
+/// Whether a process may be traced here.
+#[expect(clippy::print_stderr, reason = "what was passed over is said")]
+pub(crate) fn may_trace() -> bool {
+    let mut child = Sandbox::new().command("sleep").arg("60").spawn().expect("sleep starts");
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("process numbers are small"));
+    let seized = ptrace::seize(pid, Options::empty());
+    child.kill().and_then(|()| child.wait()).expect("it ends");
+    if let Err(errno) = seized {
+        eprintln!("passed over: no process can be traced here: {errno}");
+    }
+    seized.is_ok()
+}
+
 /// Runs qctl with this line of arguments to its end; its calls are counted.
 pub(crate) fn count(queue: &Sandbox, line: &str) -> usize {
     let struck = at(queue, line, usize::MAX);
