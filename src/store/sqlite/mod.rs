@@ -89,7 +89,7 @@ impl SqliteStore {
             // could be the first to write to the log passes here before it does.
             place::sync_folder(&path)?;
         }
-        Ok(Self { conn, gate, presence: Presence::new(lock), path, wal, patience })
+        Ok(Self { conn, gate, presence: Presence::new(path.clone(), lock), path, wal, patience })
     }
 
     /// Describes the file.
@@ -158,11 +158,13 @@ impl Store for SqliteStore {
     }
 
     fn enroll(&mut self, worker: &NewWorker, at: Moment) -> Result<WorkerId> {
-        let lock = self.presence.path().to_owned();
+        let (queue, lock) = self.presence.paths();
         let (id, byte) = self.write(|tx| {
-            let id = upkeep::enroll(tx, worker, at)?;
+            let id = upkeep::next_worker(tx)?;
             // Before the commit: a worker on the books whose byte is free would be taken for dead.
-            Ok((id, presence::hold(&lock, id)?))
+            let (byte, whereabouts) = presence::hold((&queue, &lock), id)?;
+            upkeep::enroll(tx, id, worker, whereabouts, at)?;
+            Ok((id, byte))
         })?;
         self.presence.keep(id, byte);
         Ok(id)
@@ -212,7 +214,8 @@ impl Store for SqliteStore {
     }
 
     fn marked(&self, lease: Lease) -> Result<Option<Mark>> {
-        self.presence.marked(lease)
+        let whereabouts = upkeep::whereabouts_of(&self.conn, lease).explain(&self.path)?;
+        self.presence.marked(lease, whereabouts)
     }
 
     fn cancel(&mut self, id: JobId, now: Timestamp) -> Result<Cancelled> {

@@ -7,6 +7,7 @@ use nix::unistd::{AccessFlags, access};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef};
 use rusqlite::{ErrorCode, Row, ToSql, ffi};
 
+use super::presence::FileId;
 use super::terms;
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
@@ -209,6 +210,18 @@ word_column!(StateKind);
 word_column!(Reason);
 word_column!(Outcome);
 word_column!(Stream);
+
+impl FromSql for FileId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map_err(|()| FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for FileId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.to_string().into())
+    }
+}
 
 impl FromSql for QueueName {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
