@@ -48,7 +48,7 @@ fn after_loss(job: &Job) -> Verdict {
     let is_cancelled = matches!(job.state, State::Running { cancel_requested: true, .. });
     if is_cancelled {
         Verdict::Cancel
-    } else if job.crashes + 1 >= MAX_CRASHES {
+    } else if job.crashes.saturating_add(1) >= MAX_CRASHES {
         Verdict::Die { reason: Reason::Crashed }
     } else {
         Verdict::HandBack

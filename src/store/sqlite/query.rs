@@ -252,6 +252,10 @@ fn oldest_ready(conn: &Connection, queue_id: i64) -> rusqlite::Result<Option<Tim
         let params = named_params! { ":queue_id": queue_id, ":below": below };
         let first = query.query_row(params, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let Some((priority, since)) = first else { return Ok(oldest) };
+        // In the index of a damaged file a priority may stand in a wrong place: no going in circles.
+        if priority >= below {
+            return Ok(oldest);
+        }
         oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
         below = priority;
     }
