@@ -94,11 +94,11 @@ impl<'c> Txn<'c> {
     ///
     /// [`Error::Corrupt`] where `last` is none that the sequence can have given.
     pub(super) fn following(&self, sequence: &str, last: i64) -> Result<i64> {
-        let is_given = (0..MAX_NUMBER).contains(&last);
-        is_given.then_some(last + 1).ok_or_else(|| Error::Corrupt {
-            path: self.path.to_owned(),
-            source: format!("the last number of a {sequence} cannot be {last}").into(),
-        })
+        if (0..MAX_NUMBER).contains(&last) {
+            return Ok(last + 1);
+        }
+        let source = format!("the last number of a {sequence} cannot be {last}").into();
+        Err(Error::Corrupt { path: self.path.to_owned(), source })
     }
 
     /// The number that a sequence gave last; 0 before the first.

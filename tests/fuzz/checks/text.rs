@@ -1,4 +1,4 @@
-//! Text from outside: what is read is what was written, and what is not read is refused in one line.
+//! Text from outside: what is read is what was written, and what is not read is refused with words.
 
 use std::time::Duration;
 
@@ -8,18 +8,19 @@ use qctl::job::{Backoff, Command, NewJob, QueueName, QueuePattern, Terms};
 use qctl::render::{text, words};
 use qctl::{outside, policy};
 
-/// A refusal is one line, with nothing in it that a terminal would obey.
-fn is_plain(refusal: &str) {
-    assert!(!refusal.is_empty() && !refusal.chars().any(char::is_control), "{refusal:?}");
+/// A refusal says something. It may quote what was given: `ui` makes it safe.
+fn is_told(refusal: &str) {
+    assert!(!refusal.trim().is_empty(), "{refusal:?}");
 }
 
 /// A length of time that is accepted has a fixed length, and is read back from how it is shown.
 pub(crate) fn duration(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match outside::duration(text) {
-        Err(refusal) => is_plain(&refusal),
+        Err(refusal) => is_told(&refusal),
         Ok(length) => {
-            assert!(!["M", "mon", "y"].iter().any(|vague| text.contains(vague)), "{text:?} has no fixed length");
+            let is_vague = |unit: &str| ["M", "y"].contains(&unit) || unit.contains("mon") || unit.contains("yr") || unit.contains("ye");
+            assert!(!text.split(|c: char| !c.is_alphabetic()).any(is_vague), "{text:?} has no fixed length");
             let whole = Duration::from_millis(u64::try_from(millis(length)).expect("lengths are positive"));
             assert_eq!(outside::duration(&words::exact(whole)), Ok(whole), "{text:?}");
             let now = Timestamp::from_millis(1_795_000_000_000);
@@ -49,10 +50,11 @@ pub(crate) fn instant(bytes: &[u8]) {
     let zone = if choice < 128 { "Europe/Berlin" } else { "America/St_Johns" };
     let zone = TimeZone::get(zone).expect("zones are bundled, or of the system");
     match outside::instant(text, now, &zone) {
-        Err(refusal) => is_plain(&refusal),
+        Err(refusal) => is_told(&refusal),
         Ok(at) => {
             let shown = words::utc(at);
-            if jiff::Timestamp::from_millisecond(at.as_millis()).is_ok() {
+            let is_writable = jiff::Timestamp::from_millisecond(at.as_millis()).is_ok() && !shown.starts_with("0000-");
+            if is_writable {
                 assert_eq!(outside::instant(&shown, now, &zone), Ok(at), "{text:?} is shown as {shown}");
             }
             let is_time_of_day = text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
@@ -71,23 +73,23 @@ pub(crate) fn pattern(bytes: &[u8]) {
     let (first, second) = text.split_once(' ').unwrap_or((text, text));
     patterns(first, second);
     match outside::ids(text) {
-        Err(refusal) => is_plain(&refusal),
+        Err(refusal) => is_told(&refusal),
         Ok(range) => assert!(range.first.get() > 0 && range.first <= range.last && range.len() > 0),
     }
     match outside::codes(text) {
-        Err(refusal) => is_plain(&refusal),
+        Err(refusal) => is_told(&refusal),
         Ok(codes) => assert!(codes.iter().all(|run| 1 <= *run.start() && run.start() <= run.end() && *run.end() <= 255)),
     }
     match outside::backoff(text) {
-        Err(refusal) => is_plain(&refusal),
+        Err(refusal) => is_told(&refusal),
         Ok(backoff) => pauses(backoff),
     }
     match outside::label(text) {
-        Err(refusal) => is_plain(&refusal),
+        Err(refusal) => is_told(&refusal),
         Ok((name, value)) => assert!(NewJob::is_label_name(&name) && format!("{name}={value}") == text),
     }
     match outside::key(text) {
-        Err(refusal) => is_plain(&refusal),
+        Err(refusal) => is_told(&refusal),
         Ok(key) => assert!(key == text && (1..=255).contains(&key.len())),
     }
 }
@@ -96,10 +98,10 @@ pub(crate) fn pattern(bytes: &[u8]) {
 fn patterns(pattern: &str, name: &str) {
     let queue = outside::queue(name);
     if let Err(refusal) = &queue {
-        is_plain(refusal);
+        is_told(refusal);
     }
     match (outside::pattern(pattern), queue) {
-        (Err(refusal), _) => is_plain(&refusal),
+        (Err(refusal), _) => is_told(&refusal),
         (Ok(pattern), Ok(queue)) => {
             let expected = means(pattern.as_str().as_bytes(), queue.as_str().as_bytes());
             assert_eq!(pattern.matches(&queue), expected, "{pattern:?} {queue:?}");
@@ -135,9 +137,8 @@ fn pauses(backoff: Backoff) {
     };
     let terms = Terms { backoff: backoff.clone(), ..Terms::default() };
     for failures in [0, 1, 2, 31, 32, 33, u32::MAX] {
-        // Floats are not exact beyond some thousand years.
         let pause = policy::pause(&terms, failures, 1.0);
-        assert!(pause <= longest || longest > Duration::from_secs(1 << 40), "{pause:?} after {failures}: {backoff:?}");
+        assert!(pause <= longest, "{pause:?} after {failures}: {backoff:?}");
     }
     assert!(outside::backoff(&words::backoff(&backoff)).is_ok(), "{}", words::backoff(&backoff));
 }
@@ -147,7 +148,7 @@ pub(crate) fn import_line(bytes: &[u8]) {
     let jobs = outside::import_lines(bytes, Timestamp::from_millis(1_795_000_000_000));
     for job in &jobs {
         match job {
-            Err(refusal) => is_plain(refusal),
+            Err(refusal) => is_told(refusal),
             Ok(job) => keeps_the_rules(job),
         }
     }

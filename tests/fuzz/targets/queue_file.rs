@@ -1,7 +1,7 @@
 //! Feeds `checks::queue_file`; what must hold stands there.
 #![no_main]
 
-#[allow(dead_code, reason = "each target needs one of them")]
+#[allow(dead_code, unused_imports, reason = "each target needs one of them")]
 #[path = "../checks/mod.rs"]
 mod checks;
 
