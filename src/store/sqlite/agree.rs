@@ -29,21 +29,31 @@ const RENUMBER: &str = "insert into counter (queue_id, what, n) \
 /// Labels are found by what their jobs say.
 const LABELS: &str = "select not exists (
       select name, value, job_id from label
-      except select key, value, job.id from job, json_each(job.labels) where job.labels is not null
+      except select each.key, each.value, job.id from job, json_each(job.labels) as each
     ) and not exists (
-      select key, value, job.id from job, json_each(job.labels) where job.labels is not null
+      select each.key, each.value, job.id from job, json_each(job.labels) as each
       except select name, value, job_id from label
     )";
 const RELABEL: &str = "delete from label; insert into label (name, value, job_id) \
-    select key, value, job.id from job, json_each(job.labels) where job.labels is not null;";
+    select each.key, each.value, job.id from job, json_each(job.labels) as each;";
 
-/// Jobs that lack what each has.
-const BEREFT: &str = "select id from job
-    where queue_id not in (select id from queue)
-       or context_id not in (select id from context)
-       or payload_id not in (select id from payload)
-    order by id
-    limit :limit";
+/// Rows with something that cannot be: what is said of one, with a statement that selects their numbers.
+const IMPOSSIBLE: [(&str, &str); 3] = [
+    (
+        "job is without its queue, its folder or its payload",
+        "select id from job
+         where queue_id not in (select id from queue)
+            or context_id not in (select id from context)
+            or payload_id not in (select id from payload)",
+    ),
+    // One more would be more than the column holds, and the job could not be claimed or settled.
+    (
+        "job was claimed or lost more often than can be",
+        "select id from job
+         where token not between 0 and 1 << 53 or attempt not between 0 and 1 << 31 or crashes not between 0 and 1 << 31",
+    ),
+    ("queue's pace was counted higher than can be", "select queue_id from pace where n not between 0 and 1 << 53"),
+];
 
 /// What disagrees, each with the statements that have it agree again.
 pub(super) fn disagreements(conn: &Connection) -> rusqlite::Result<Vec<Stray>> {
@@ -66,24 +76,25 @@ pub(super) fn disagreements(conn: &Connection) -> rusqlite::Result<Vec<Stray>> {
     Ok(strays)
 }
 
-/// Rows that cannot be read, or lack what belongs to them, a line each, at most `limit`.
+/// Rows that cannot be, or cannot be read, a line each, about `limit` at the most.
 pub(super) fn unreadable(conn: &Connection, limit: usize) -> rusqlite::Result<Vec<String>> {
     let look = conn.unchecked_transaction()?;
-    let mut query = look.prepare(BEREFT)?;
-    let bereft = query.query_map(&[(":limit", &query::limit(limit))], |row| row.get::<_, i64>(0))?;
     let mut lines = Vec::new();
-    for id in bereft {
-        lines.push(format!("job {} is without its queue, its folder or its payload", id?));
+    for (what, sql) in IMPOSSIBLE {
+        let mut query = look.prepare(sql)?;
+        for id in query.query_map([], |row| row.get::<_, i64>(0))?.take(limit) {
+            lines.push(format!("a {what}: {}", id?));
+        }
     }
     for (what, sql, read) in readers() {
         let mut query = look.prepare(&sql)?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
-            if lines.len() == limit {
+            if lines.len() >= limit {
                 return Ok(lines);
             }
             if let Err(error) = read(row) {
-                lines.push(format!("a {what} cannot be read ({}): {error}", row.get::<_, i64>(0)?));
+                lines.push(format!("a {what} cannot be read: {}: {error}", row.get::<_, i64>(0)?));
             }
         }
     }

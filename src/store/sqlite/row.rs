@@ -239,8 +239,10 @@ pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
     let path = path.to_owned();
     let Some((code, extended)) = error.sqlite_error().map(|e| (e.code, e.extended_code)) else {
         return match error {
-            // A value that qctl never writes, or nothing where it always writes something.
-            E::FromSqlConversionFailure(..)
+            // A table that is not there; a value that qctl never writes, or nothing where it always writes
+            // something.
+            E::SqlInputError { .. }
+            | E::FromSqlConversionFailure(..)
             | E::IntegralValueOutOfRange(..)
             | E::InvalidColumnType(..)
             | E::QueryReturnedNoRows
@@ -255,7 +257,7 @@ pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
         // Only the index of the log, which holds nothing of its own, could not be given its size.
         _ if extended == ffi::SQLITE_IOERR_SHMSIZE => Error::Full,
         ErrorCode::DatabaseCorrupt => Error::Corrupt { path, source: Box::new(error) },
-        // Every statement suits the schema, and no value breaks its rules, in a file that is as qctl made it.
+        // In a file that is as qctl made it, no value breaks the rules of the schema.
         ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch => Error::Corrupt { path, source: Box::new(error) },
         _ if extended == ffi::SQLITE_ERROR => Error::Corrupt { path, source: Box::new(error) },
         ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {

@@ -60,6 +60,9 @@ impl Base {
         let store = store::open(&Target::Sqlite(path.clone()), Access::Create).expect("a new queue");
         let mut maker = Maker { store, worker: WorkerId::new(0), history: Vec::new() };
         maker.make();
+        // Or nothing would be claimed of what is made of it.
+        assert!(maker.store.examine().is_ok_and(|lines| lines.is_empty()), "it is sound");
+        assert!(maker.store.strays().is_ok_and(|strays| strays.is_empty()), "it is sound");
         let history = std::mem::take(&mut maker.history);
         // Before the file is read: closing it would drop the locks of the connection.
         drop(maker);
@@ -126,7 +129,12 @@ impl Maker {
         self.remember();
     }
 
-    fn turn(&mut self, settlements: &[Settlement], output: &[(qctl::job::Lease, Vec<Chunk>)], n: usize) -> Vec<Claimed> {
+    fn turn(
+        &mut self,
+        settlements: &[Settlement],
+        output: &[(qctl::job::Lease, Vec<Chunk>)],
+        n: usize,
+    ) -> Vec<Claimed> {
         let serving = Serving::default();
         let turn = Turn { worker: self.worker, settlements, output, serving: &serving, n_wanted: n };
         let claimed = self.store.turn(&turn, Base::NOW).expect("a turn").claimed;

@@ -16,13 +16,11 @@ use qctl::clock::Uptime;
 use qctl::job::{
     Due, Filter, Job, JobChange, JobId, Outcome, Pace, Page, QueueName, Retention, StateKind, Stream, Tally, Token,
 };
+use qctl::policy;
 use qctl::render::{Look, detail, json, plain, table};
 use qctl::store::{self, Access, Serving, Store, Target, Tidy, Turn};
-use qctl::policy;
 
-use super::base::{self, Base, Files, Snapshot, in_secs, moment};
-
-pub(crate) use super::base::snapshot_of;
+use super::base::{self, Base, Files, Snapshot, in_secs, moment, snapshot_of};
 
 const PAGE: usize = 4096;
 
@@ -124,31 +122,96 @@ pub(crate) fn columns(bytes: &[u8]) {
 
 /// Every column, with its table.
 const COLUMNS: [(&str, &str); 79] = [
-    ("queue", "id"), ("queue", "name"), ("queue", "paused_at"), ("queue", "settings"), ("queue", "served_until"),
-    ("counter", "queue_id"), ("counter", "what"), ("counter", "n"), ("counter", "n"), ("counter", "n"),
-    ("context", "id"), ("context", "cwd"), ("context", "env"), ("context", "terms"), ("context", "terms"),
-    ("payload", "id"), ("payload", "body"),
-    ("job", "id"), ("job", "queue_id"), ("job", "state"), ("job", "priority"), ("job", "run_at"), ("job", "attempt"),
-    ("job", "max_attempts"), ("job", "crashes"), ("job", "token"), ("job", "worker_id"), ("job", "cancel_requested"),
-    ("job", "created_at"), ("job", "started_at"), ("job", "finished_at"), ("job", "expires_at"), ("job", "reason"),
-    ("job", "outcome"), ("job", "exit_code"), ("job", "signal"), ("job", "error"), ("job", "context_id"),
-    ("job", "payload_id"), ("job", "is_shell"), ("job", "command"), ("job", "env"), ("job", "labels"), ("job", "key"),
-    ("job", "key_holds"), ("job", "key_until"),
-    ("label", "name"), ("label", "value"), ("label", "job_id"),
-    ("worker", "id"), ("worker", "host"), ("worker", "pid"), ("worker", "boot_id"), ("worker", "queues"),
-    ("worker", "slots"), ("worker", "lease"), ("worker", "since"), ("worker", "heartbeat_at"),
-    ("worker", "lease_until"), ("worker", "has_handler"),
-    ("attempt", "job_id"), ("attempt", "token"), ("attempt", "outcome"), ("attempt", "exit_code"),
-    ("attempt", "signal"), ("attempt", "started_at"), ("attempt", "ended_at"), ("attempt", "cpu_us"),
-    ("attempt", "max_rss_bytes"), ("attempt", "stdout_bytes"), ("attempt", "stderr_bytes"), ("attempt", "worker"),
-    ("output", "id"), ("output", "token"), ("output", "start"), ("output", "body"),
-    ("pace", "slot"), ("pace", "took"), ("pace", "n"),
+    ("queue", "id"),
+    ("queue", "name"),
+    ("queue", "paused_at"),
+    ("queue", "settings"),
+    ("queue", "served_until"),
+    ("counter", "queue_id"),
+    ("counter", "what"),
+    ("counter", "n"),
+    ("counter", "n"),
+    ("counter", "n"),
+    ("context", "id"),
+    ("context", "cwd"),
+    ("context", "env"),
+    ("context", "terms"),
+    ("context", "terms"),
+    ("payload", "id"),
+    ("payload", "body"),
+    ("job", "id"),
+    ("job", "queue_id"),
+    ("job", "state"),
+    ("job", "priority"),
+    ("job", "run_at"),
+    ("job", "attempt"),
+    ("job", "max_attempts"),
+    ("job", "crashes"),
+    ("job", "token"),
+    ("job", "worker_id"),
+    ("job", "cancel_requested"),
+    ("job", "created_at"),
+    ("job", "started_at"),
+    ("job", "finished_at"),
+    ("job", "expires_at"),
+    ("job", "reason"),
+    ("job", "outcome"),
+    ("job", "exit_code"),
+    ("job", "signal"),
+    ("job", "error"),
+    ("job", "context_id"),
+    ("job", "payload_id"),
+    ("job", "is_shell"),
+    ("job", "command"),
+    ("job", "env"),
+    ("job", "labels"),
+    ("job", "key"),
+    ("job", "key_holds"),
+    ("job", "key_until"),
+    ("label", "name"),
+    ("label", "value"),
+    ("label", "job_id"),
+    ("worker", "id"),
+    ("worker", "host"),
+    ("worker", "pid"),
+    ("worker", "boot_id"),
+    ("worker", "queues"),
+    ("worker", "slots"),
+    ("worker", "lease"),
+    ("worker", "since"),
+    ("worker", "heartbeat_at"),
+    ("worker", "lease_until"),
+    ("worker", "has_handler"),
+    ("attempt", "job_id"),
+    ("attempt", "token"),
+    ("attempt", "outcome"),
+    ("attempt", "exit_code"),
+    ("attempt", "signal"),
+    ("attempt", "started_at"),
+    ("attempt", "ended_at"),
+    ("attempt", "cpu_us"),
+    ("attempt", "max_rss_bytes"),
+    ("attempt", "stdout_bytes"),
+    ("attempt", "stderr_bytes"),
+    ("attempt", "worker"),
+    ("output", "id"),
+    ("output", "token"),
+    ("output", "start"),
+    ("output", "body"),
+    ("pace", "slot"),
+    ("pace", "took"),
+    ("pace", "n"),
 ];
 
 /// Words that a column may hold, if it is the right one.
 const WORDS: [&str; 8] = ["ready", "running", "dead", "scheduled", "retrying", "blocked", "expired", "lost"];
 
-fn set(conn: &rusqlite::Connection, (table, column): (&str, &str), row: u8, value: (u8, &[u8])) -> rusqlite::Result<()> {
+fn set(
+    conn: &rusqlite::Connection,
+    (table, column): (&str, &str),
+    row: u8,
+    value: (u8, &[u8]),
+) -> rusqlite::Result<()> {
     let (kind, bytes) = value;
     let number = bytes.iter().take(8).fold(0_i64, |number, &byte| number << 8 | i64::from(byte));
     let word = || WORDS[usize::from(bytes.first().copied().unwrap_or(0)) % WORDS.len()].to_owned();
@@ -176,7 +239,8 @@ fn exercise(db: &Path, history: &[Snapshot]) {
     let Ok(mut store) = store::open(&target, Access::Existing) else { return };
     let store = &mut *store;
     // What doctor says is asked for first: the verbs that come after may do further damage.
-    let is_sound = store.examine().is_ok_and(|lines| lines.is_empty()) && store.strays().is_ok_and(|all| all.is_empty());
+    let is_sound =
+        store.examine().is_ok_and(|lines| lines.is_empty()) && store.strays().is_ok_and(|all| all.is_empty());
     let seen = look(store);
     if let Err(error) = &seen {
         assert!(!is_sound, "nothing is found wrong with it, and: {error:?}");

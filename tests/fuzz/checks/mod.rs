@@ -8,6 +8,6 @@ mod base;
 mod file;
 mod text;
 
-pub(crate) use base::{Base, Files};
-pub(crate) use file::{apply, columns, queue_file, snapshot_of};
+pub(crate) use base::{Base, Snapshot};
+pub(crate) use file::{apply, columns, queue_file};
 pub(crate) use text::{duration, import_line, instant, pattern, safe_text};

@@ -19,7 +19,9 @@ pub(crate) fn duration(bytes: &[u8]) {
     match outside::duration(text) {
         Err(refusal) => is_told(&refusal),
         Ok(length) => {
-            let is_vague = |unit: &str| ["M", "y"].contains(&unit) || unit.contains("mon") || unit.contains("yr") || unit.contains("ye");
+            let is_vague = |unit: &str| {
+                ["M", "y"].contains(&unit) || unit.contains("mon") || unit.contains("yr") || unit.contains("ye")
+            };
             assert!(!text.split(|c: char| !c.is_alphabetic()).any(is_vague), "{text:?} has no fixed length");
             let whole = Duration::from_millis(u64::try_from(millis(length)).expect("lengths are positive"));
             assert_eq!(outside::duration(&words::exact(whole)), Ok(whole), "{text:?}");
@@ -74,11 +76,13 @@ pub(crate) fn pattern(bytes: &[u8]) {
     patterns(first, second);
     match outside::ids(text) {
         Err(refusal) => is_told(&refusal),
-        Ok(range) => assert!(range.first.get() > 0 && range.first <= range.last && range.len() > 0),
+        Ok(range) => assert!(range.first.get() > 0 && range.first <= range.last && !range.is_empty()),
     }
     match outside::codes(text) {
         Err(refusal) => is_told(&refusal),
-        Ok(codes) => assert!(codes.iter().all(|run| 1 <= *run.start() && run.start() <= run.end() && *run.end() <= 255)),
+        Ok(codes) => {
+            assert!(codes.iter().all(|run| 1 <= *run.start() && run.start() <= run.end() && *run.end() <= 255))
+        }
     }
     match outside::backoff(text) {
         Err(refusal) => is_told(&refusal),
