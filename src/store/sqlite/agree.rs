@@ -38,7 +38,7 @@ const RELABEL: &str = "delete from label; insert into label (name, value, job_id
     select each.key, each.value, job.id from job, json_each(job.labels) as each;";
 
 /// Rows with something that cannot be: what is said of one, with a statement that selects their numbers.
-const IMPOSSIBLE: [(&str, &str); 3] = [
+const IMPOSSIBLE: [(&str, &str); 4] = [
     (
         "job is without its queue, its folder or its payload",
         "select id from job
@@ -52,7 +52,11 @@ const IMPOSSIBLE: [(&str, &str); 3] = [
         "select id from job
          where token not between 0 and 1 << 53 or attempt not between 0 and 1 << 31 or crashes not between 0 and 1 << 31",
     ),
-    ("queue's pace was counted higher than can be", "select queue_id from pace where n not between 0 and 1 << 53"),
+    (
+        "queue's pace was counted higher than can be",
+        "select queue_id from pace where n not between 0 and 1 << 53 or took < 0",
+    ),
+    ("job has output from before its beginning", "select id >> 24 from output where start not between 0 and 1 << 53"),
 ];
 
 /// What disagrees, each with the statements that have it agree again.
