@@ -132,8 +132,7 @@ impl Diagnosis {
         let causes: &[&str] = match error {
             E::Refused { .. } => place::SHUTS_OUT,
             E::Full { .. } => &[place::SPACE],
-            E::Corrupt { .. } => &[place::DAMAGE],
-            E::Backend(_) | E::Unknown(_) => &[place::DAMAGE, place::SCHEMA],
+            E::Corrupt { .. } | E::Backend(_) | E::Unknown(_) => &[place::DAMAGE, place::SCHEMA],
             E::Missing { .. }
             | E::NotAQueue { .. }
             | E::TooNew { .. }

@@ -2,7 +2,7 @@
 //!
 //! A verb knows no other verb. What several share stands in files of its own: how jobs are described
 //! (`draft`, `job_options`), meant (`selection`), followed (`follow`) and waited for (`waiter`,
-//! `awaited`, `unserved`), and what is left behind about them (`report`, `whole_file`).
+//! `awaited`, `unserved`), and what is left behind about them (`report`, `whole_file`). `outside` is for tests.
 
 mod awaited;
 pub(crate) mod backup;
@@ -20,6 +20,7 @@ pub(crate) mod import;
 mod job_options;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub mod outside;
 pub(crate) mod prune;
 pub(crate) mod push;
 pub(crate) mod queue;

@@ -295,7 +295,7 @@ pub trait Store: Send {
     fn overdue(&mut self, due_before: Timestamp, limit: usize) -> Result<Vec<JobId>>;
 
     /// What somebody changed in how the queue is kept: parts of the schema that are missing, are
-    /// another or are not qctl's.
+    /// another or are not qctl's; and what is kept twice and does not agree, such as the counters.
     ///
     /// # Errors
     ///

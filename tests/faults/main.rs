@@ -12,6 +12,7 @@
 //! which something was killed, jobs run.
 
 mod dose;
+mod garbage;
 mod killing;
 mod orphans;
 mod strike;

@@ -213,11 +213,13 @@ fn is_listed(file: FileId, byte: i64) -> Result<bool> {
 }
 
 fn worker_byte(worker: WorkerId) -> i64 {
-    WORKERS + worker.get()
+    WORKERS + worker.get().rem_euclid(ATTEMPTS - WORKERS)
 }
 
+/// In a damaged file the numbers may be any; then the byte is one that nobody holds, or another's.
 fn attempt_byte(lease: Lease) -> i64 {
-    ATTEMPTS + lease.job.get() * ATTEMPTS_PER_JOB + lease.token.get() % ATTEMPTS_PER_JOB
+    let job = lease.job.get().rem_euclid(ATTEMPTS / ATTEMPTS_PER_JOB);
+    ATTEMPTS + job * ATTEMPTS_PER_JOB + lease.token.get().rem_euclid(ATTEMPTS_PER_JOB)
 }
 
 fn byte_lock(kind: libc::c_int, byte: i64) -> flock {

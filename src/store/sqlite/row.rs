@@ -249,9 +249,20 @@ impl<T> Explain<T> for rusqlite::Result<T> {
 
 /// The store's error for one of SQLite's.
 pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
+    use rusqlite::Error as E;
     let path = path.to_owned();
     let Some((code, extended)) = error.sqlite_error().map(|e| (e.code, e.extended_code)) else {
-        return Error::Backend(Box::new(error));
+        return match error {
+            // A table that is not there; a value that qctl never writes, or nothing where it always writes
+            // something.
+            E::SqlInputError { .. }
+            | E::FromSqlConversionFailure(..)
+            | E::IntegralValueOutOfRange(..)
+            | E::InvalidColumnType(..)
+            | E::QueryReturnedNoRows
+            | E::Utf8Error(..) => Error::Corrupt { path, source: Box::new(error) },
+            _ => Error::Backend(Box::new(error)),
+        };
     };
     match code {
         ErrorCode::NotADatabase => Error::NotAQueue { path, found: "it is not a SQLite file" },
@@ -260,6 +271,9 @@ pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
         // Only the index of the log, which holds nothing of its own, could not be given its size.
         _ if extended == ffi::SQLITE_IOERR_SHMSIZE => Error::Full { path },
         ErrorCode::DatabaseCorrupt => Error::Corrupt { path, source: Box::new(error) },
+        // In a file that is as qctl made it, no value breaks the rules of the schema.
+        ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch => Error::Corrupt { path, source: Box::new(error) },
+        _ if extended == ffi::SQLITE_ERROR => Error::Corrupt { path, source: Box::new(error) },
         ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
             let source = match extended {
                 ffi::SQLITE_READONLY_DBMOVED => std::io::Error::other("it was moved or deleted while in use"),

@@ -120,21 +120,23 @@ fn running(conn: &Connection) -> rusqlite::Result<Vec<(WorkerId, JobId)>> {
 }
 
 /// A row of `worker`; whether it lives is not known yet.
-struct Entry {
+pub(super) struct Entry {
     worker: Worker,
     boot_id: String,
     whereabouts: Option<Whereabouts>,
 }
 
+/// Every worker on the books, as [`entry`] reads it.
+pub(super) const WORKERS_SQL: &str = "select
+      id, host, pid, boot_id, queues, slots, lease, since, heartbeat_at, lease_until, has_handler, queue_file, lock_file
+    from worker
+    order by id";
+
 fn entries(conn: &Connection) -> rusqlite::Result<Vec<Entry>> {
-    let sql = "select id, host, pid, boot_id, queues, slots, lease, since, heartbeat_at, lease_until, has_handler,
-          queue_file, lock_file
-        from worker
-        order by id";
-    conn.prepare_cached(sql)?.query_map([], entry)?.collect()
+    conn.prepare_cached(WORKERS_SQL)?.query_map([], entry)?.collect()
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let queues: String = row.get("queues")?;
     let about = NewWorker {
         host: row.get("host")?,
