@@ -44,7 +44,7 @@ const IMPOSSIBLE: [(&str, &str); 4] = [
         "select id from job
          where queue_id not in (select id from queue)
             or context_id not in (select id from context)
-            or payload_id not in (select id from payload)",
+            or (payload_id is not null and payload_id not in (select id from payload))",
     ),
     // One more would be more than the column holds, and the job could not be claimed or settled.
     (
