@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use self::disk::{Disk, Fate, Fates, Image};
 use self::replay::{Bench, Found};
 use self::trace::{Deed, Step, Trace};
-use self::workload::{DISK, Fact, LONE, Syncs, What, Workload};
+use self::workload::{DISK, Fact, LONE, QUEUE, Recording, SAID, Syncs, What, Workload};
 use crate::dose::Dose;
 use crate::support::{Sandbox, is_possible};
 
@@ -317,14 +317,34 @@ fn can_record() -> bool {
     is_possible("strace --seccomp-bpf -f -qq -y -o /dev/null -e trace=fsync true")
 }
 
-/// Records a workload and replays it on a disk on which the syncs of some paths come to nothing.
-fn replay(workload: &Workload, syncs: Syncs, deaf: fn(&Path) -> bool, dose: Dose) -> Report {
-    let sandbox = Sandbox::new();
-    let trace = workload.record(&sandbox, syncs);
-    let facts = workload::facts(&trace);
+/// Replays what was recorded on a disk on which the syncs of some paths come to nothing.
+fn replay(
+    workload: &Workload,
+    recording: &Recording,
+    deaf: fn(&Path) -> bool,
+    (dose, n_drawn): (Dose, usize),
+) -> Report {
+    let Recording { sandbox, trace } = recording;
+    let facts = workload::facts(trace);
     assert!(!facts.is_empty(), "nothing was acknowledged in {:?}", workload.name);
-    let replay = Replay { trace: &trace, facts, sandbox: &sandbox, deaf, stride: workload.stride };
-    replay.run(dose.chance(), N_DRAWN * dose.factor)
+    let replay = Replay { trace, facts, sandbox, deaf, stride: workload.stride };
+    replay.run(dose.chance(), n_drawn * dose.factor)
+}
+
+fn is_nothing(_: &Path) -> bool {
+    false
+}
+
+fn is_log(path: &Path) -> bool {
+    path.to_string_lossy().ends_with("-wal")
+}
+
+fn is_queue(path: &Path) -> bool {
+    path.ends_with(QUEUE)
+}
+
+fn is_folder(path: &Path) -> bool {
+    !path.to_string_lossy().contains("queue.db")
 }
 
 #[test]
@@ -334,22 +354,67 @@ fn what_was_acknowledged_survives_a_power_cut_at_any_moment() {
         return;
     }
     let dose = Dose::read();
-    let (mut n_calls, mut n_states, mut n_distinct) = (0, 0, 0);
+    let mut sum = Report::default();
     for workload in &workload::ALL {
-        let report = replay(workload, Syncs::Made, |_| false, dose);
+        let report = replay(workload, &workload.record(Syncs::Made), is_nothing, (dose, N_DRAWN));
         if let Some((_, violation)) = report.violation {
             panic!("{} (seed {}): {violation}", workload.name, dose.seed);
         }
-        println!("{}: {} {} {}", workload.name, report.n_calls, report.n_states, report.n_distinct);
-        n_calls += report.n_calls;
-        n_states += report.n_states;
-        n_distinct += report.n_distinct;
+        sum.n_calls += report.n_calls;
+        sum.n_states += report.n_states;
+        sum.n_distinct += report.n_distinct;
     }
-    let control = replay(&LONE, Syncs::LeftOut, |_| false, dose);
-    let (caught, _) = control.violation.expect("a qctl that does not sync loses something, and that is seen");
+    let silent = replay(&LONE, &LONE.record(Syncs::LeftOut), is_nothing, (dose, 0));
+    let (caught, _) = silent.violation.expect("a qctl that does not sync loses something, and that is seen");
     println!(
-        "faults: power cut: {} workloads, {n_calls} operations, {n_states} states replayed ({n_distinct} distinct), \
+        "faults: power cut: {} workloads, {} operations, {} states replayed ({} distinct), \
          control caught after {caught} states",
-        workload::ALL.len()
+        workload::ALL.len(),
+        sum.n_calls,
+        sum.n_states,
+        sum.n_distinct
     );
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the figures of the run")]
+fn each_kind_of_sync_is_needed_and_it_is_seen_where_one_is_missing() {
+    if !can_record() {
+        return;
+    }
+    let dose = Dose::read();
+    let recording = LONE.record(Syncs::Made);
+    let kinds: [(&str, fn(&Path) -> bool); 3] =
+        [("the log", is_log), ("the queue file", is_queue), ("folders", is_folder)];
+    for (what, deaf) in kinds {
+        let report = replay(&LONE, &recording, deaf, (dose, N_DRAWN));
+        let (caught, _) = report.violation.unwrap_or_else(|| panic!("without syncs of {what} nothing is lost"));
+        println!("faults: power cut: without syncs of {what} a loss is found after {caught} states");
+    }
+}
+
+#[test]
+fn a_push_syncs_once_whether_a_worker_is_there_or_not() {
+    if !can_record() {
+        return;
+    }
+    let recording = workload::STEADY.record(Syncs::Made);
+    let n_syncs = |word: &str| {
+        let calls = &recording.trace.calls;
+        let is_said = |call: &&trace::Call| matches!(&call.deed, Deed::Write { path, .. } if path.ends_with(format!("{SAID}/push.{word}")));
+        let pid = calls.iter().find(is_said).expect("it was acknowledged").pid;
+        let is_sync = |call: &&trace::Call| {
+            call.pid == pid
+                && matches!(&call.deed, Deed::Sync { path, .. } if path.starts_with(recording.sandbox.path(DISK)))
+        };
+        calls.iter().filter(is_sync).count()
+    };
+    // The folder above and its own folder, for which two names were made; the queue file, with its
+    // journal, as it turns to a log; the log's header; each time with the folder; the commit.
+    assert_eq!(n_syncs("first"), 10);
+    for word in ["lone-1", "lone-2", "lone-3", "attended-1", "attended-2", "attended-3"] {
+        assert_eq!(n_syncs(word), 1, "{word}");
+    }
+    // After the log was folded to nothing its header is new, and the folder is synced with it.
+    assert_eq!(n_syncs("after"), 4);
 }

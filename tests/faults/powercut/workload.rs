@@ -47,6 +47,21 @@ pub(super) const LONE: Workload = Workload {
     stride: 1,
 };
 
+/// Pushes of which the syncs are counted.
+pub(super) const STEADY: Workload = Workload {
+    name: "a steady push",
+    script: "
+        queue first
+        for n in 1 2 3; do queue lone-$n; done
+        qctl work --log json 2>said/work.1 & worker=$!
+        until [ \"$(grep -c succeeded said/work.1)\" = 4 ]; do sleep 0.05; done
+        for n in 1 2 3; do queue attended-$n; done
+        kill -TERM $worker
+        wait $worker
+        queue after",
+    stride: 1,
+};
+
 pub(super) const ALL: [Workload; 6] = [
     LONE,
     Workload {
@@ -84,6 +99,9 @@ pub(super) const ALL: [Workload; 6] = [
     Workload {
         name: "changes of every kind",
         script: "
+            # These folders are somebody else's, who synced nothing.
+            mkdir \"$PWD/disk/a\"
+            mkdir \"$PWD/disk/a/b\"
             queue k-1 --key k
             queue k-2 --key k >/dev/null
             log begin 1; qctl push --key k --on-duplicate replace ': k-3' >said/push.k-3
@@ -129,9 +147,17 @@ pub(super) enum Syncs {
     LeftOut,
 }
 
+/// What was recorded, and where.
+#[derive(Debug)]
+pub(super) struct Recording {
+    pub(super) sandbox: Sandbox,
+    pub(super) trace: Trace,
+}
+
 impl Workload {
     /// Records it in a fresh folder.
-    pub(super) fn record(&self, queue: &Sandbox, syncs: Syncs) -> Trace {
+    pub(super) fn record(&self, syncs: Syncs) -> Recording {
+        let queue = Sandbox::new();
         let calls = format!("trace={}", super::trace::CALLS);
         let mut strace = queue.command("strace");
         strace.env("QCTL_DB", queue.path(DISK).join(QUEUE)).args(["--seccomp-bpf", "-f", "-qq", "-y", "-xx"]);
@@ -143,7 +169,8 @@ impl Workload {
         let output = strace.args(["/bin/sh", "-euc", &script]).output().expect("strace starts");
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "the script of {:?} failed: {told}", self.name);
-        Trace::read(&queue.read("trace"))
+        let trace = Trace::read(&queue.read("trace"));
+        Recording { sandbox: queue, trace }
     }
 }
 
