@@ -39,6 +39,9 @@ pub(super) struct Disk<'t> {
     nodes: Vec<Node<'t>>,
     /// Where everything is for those who look before the power cut.
     paths: HashMap<PathBuf, usize>,
+    /// Calls under way that make something in a folder that is not there yet: another call makes it,
+    /// which strace saw begin later.
+    early: Vec<usize>,
     /// What calls under way do: the node and the number of the pending thing.
     under_way: HashMap<usize, (usize, usize)>,
     /// What syncs under way will have settled: the node and the numbers of the pending things.
@@ -82,6 +85,7 @@ impl<'t> Disk<'t> {
             root: root.to_owned(),
             nodes: vec![Node { settled, settled_key: 0, pending: Vec::new() }],
             paths: HashMap::from([(root.to_owned(), 0)]),
+            early: Vec::new(),
             under_way: HashMap::new(),
             syncs: HashMap::new(),
             deaf,
@@ -93,10 +97,10 @@ impl<'t> Disk<'t> {
         let trace = self.trace;
         match &trace.calls[number].deed {
             Deed::Open { path } if self.is_mine(path) && !self.paths.contains_key(path) => {
-                self.make(number, path, Content::File(Vec::new()));
+                self.make(number, path);
             }
             Deed::MakeFolder { path } if self.is_mine(path) => {
-                self.make(number, path, Content::Folder(BTreeMap::new()));
+                self.make(number, path);
             }
             Deed::Remove { path } if self.is_mine(path) => {
                 self.paths.remove(path).expect("what is removed is there");
@@ -148,12 +152,23 @@ impl<'t> Disk<'t> {
         !done.is_empty()
     }
 
-    fn make(&mut self, number: usize, path: &Path, settled: Content) {
+    fn make(&mut self, number: usize, path: &Path) {
+        if !path.parent().is_some_and(|folder| self.paths.contains_key(folder)) {
+            self.early.push(number);
+            return;
+        }
+        let settled = match self.trace.calls[number].deed {
+            Deed::MakeFolder { .. } => Content::Folder(BTreeMap::new()),
+            _ => Content::File(Vec::new()),
+        };
         let node = self.nodes.len();
         self.nodes.push(Node { settled, settled_key: 0, pending: Vec::new() });
         self.paths.insert(path.to_owned(), node);
         let (folder, name) = self.place(path);
         self.add(number, folder, Change::Name(name, node));
+        for early in std::mem::take(&mut self.early) {
+            self.begin(early);
+        }
     }
 
     fn add(&mut self, number: usize, node: usize, change: Change<'t>) {

@@ -34,17 +34,23 @@ pub(super) struct Row {
 /// A folder in which states are set up, one after the other.
 pub(super) struct Bench<'s> {
     sandbox: &'s Sandbox,
-    folder: PathBuf,
+    /// In memory where that can be: here nothing has to survive.
+    folder: tempfile::TempDir,
 }
 
 impl<'s> Bench<'s> {
-    pub(super) fn new(sandbox: &'s Sandbox, name: &str) -> Self {
-        Self { sandbox, folder: sandbox.path(name) }
+    pub(super) fn new(sandbox: &'s Sandbox) -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
+        Self { sandbox, folder }
+    }
+
+    fn queue(&self) -> PathBuf {
+        self.folder.path().join("disk").join(QUEUE)
     }
 
     /// Sets up what was left and looks at it; `is_thorough` has a worker finish what is left, too.
     pub(super) fn look(&self, image: &Image, is_thorough: bool) -> Found {
-        lay_out(&self.folder, image);
+        lay_out(&self.folder.path().join("disk"), image);
         let mut found = Found::default();
         match self.qctl(&["list", "--limit", "100000", "-F", "id,queue,state,priority,command"]) {
             (0, text, _) => {
@@ -74,7 +80,7 @@ impl<'s> Bench<'s> {
     }
 
     fn try_check(&self, found: &mut Found) -> rusqlite::Result<()> {
-        let conn = Connection::open_with_flags(self.folder.join(QUEUE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let conn = Connection::open_with_flags(self.queue(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         let texts = |sql: &str| -> rusqlite::Result<Vec<String>> {
             conn.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
@@ -140,7 +146,7 @@ impl<'s> Bench<'s> {
 
     fn qctl(&self, words: &[&str]) -> (i32, String, String) {
         let mut command: Command = self.sandbox.command(env!("CARGO_BIN_EXE_qctl"));
-        command.env("QCTL_DB", self.folder.join(QUEUE)).args(words);
+        command.env("QCTL_DB", self.queue()).args(words);
         let output = command.output().expect("qctl starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))

@@ -129,11 +129,14 @@ pub(super) const ALL: [Workload; 6] = [
             base64 -w 0 /dev/zero | head -c 65536 >large
             for n in $(seq 70); do printf '{\"shell\":\": flood-%s\",\"payload\":\"' $n; cat large; echo '\"}'; done |
                 qctl import - >said/import.flood
-            for try in $(seq 600); do
-                [ \"$(stat -c %s disk/a/b/queue.db)\" -gt 4000000 ] && break
-                sleep 0.05
+            header() { od -N 32 disk/a/b/queue.db-wal; }
+            first=$(header)
+            for n in $(seq 100); do
+                queue after-$n
+                [ \"$(header)\" = \"$first\" ] || break
+                sleep 0.1
             done
-            for n in 1 2 3; do queue after-$n; done
+            for n in 1 2 3; do queue anew-$n; done
             kill -TERM $worker
             wait $worker",
         stride: 40,
