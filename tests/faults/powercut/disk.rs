@@ -29,6 +29,9 @@ pub(super) enum Fate {
     Torn(Vec<bool>),
 }
 
+/// Whether syncs of a path come to nothing; it is also told whether there is a log already.
+pub(super) type Deaf = fn(&Path, bool) -> bool;
+
 /// How much is pending for each node, and what becomes of it, in the order in which it was done.
 pub(super) type Fates = HashMap<usize, Vec<Fate>>;
 
@@ -46,8 +49,8 @@ pub(super) struct Disk<'t> {
     under_way: HashMap<usize, (usize, usize)>,
     /// What syncs under way will have settled: the node and the numbers of the pending things.
     syncs: HashMap<usize, (usize, Vec<usize>)>,
-    /// Which syncs come to nothing.
-    deaf: fn(&Path) -> bool,
+    /// Which syncs come to nothing: those of this path, where there is a log already, or not yet.
+    deaf: Deaf,
 }
 
 struct Node<'t> {
@@ -78,7 +81,7 @@ enum Change<'t> {
 
 impl<'t> Disk<'t> {
     /// An empty disk that is mounted at `root`. Syncs of paths that `deaf` picks come to nothing.
-    pub(super) fn new(trace: &'t Trace, root: &Path, deaf: fn(&Path) -> bool) -> Self {
+    pub(super) fn new(trace: &'t Trace, root: &Path, deaf: Deaf) -> Self {
         let settled = Content::Folder(BTreeMap::new());
         Self {
             trace,
@@ -115,7 +118,7 @@ impl<'t> Disk<'t> {
                 self.add(number, self.node(path), Change::Resize(*bytes));
             }
             Deed::Sync { path, is_real } if self.is_mine(path) => {
-                if *is_real && !(self.deaf)(path) {
+                if *is_real && !(self.deaf)(path, self.has_log()) {
                     let node = self.node(path);
                     let over = self.nodes[node].pending.iter().filter(|pending| pending.is_over);
                     self.syncs.insert(number, (node, over.map(|pending| pending.number).collect()));
@@ -182,6 +185,10 @@ impl<'t> Disk<'t> {
 
     fn node(&self, path: &Path) -> usize {
         *self.paths.get(path).unwrap_or_else(|| panic!("{} is not known to the model", path.display()))
+    }
+
+    fn has_log(&self) -> bool {
+        self.paths.keys().any(|path| path.to_string_lossy().ends_with("-wal"))
     }
 
     /// Whether it is modelled. Nothing is lost with the index of the log, with locks and with bells.
@@ -332,7 +339,7 @@ fn only_what_was_over_when_a_sync_began_is_safe_and_a_name_only_by_its_folder() 
          1 <... pwrite64 resumed>) = 1\n\
          2 fsync(4<{root}>) = 0\n"
     ));
-    let mut disk = Disk::new(&trace, Path::new("/d"), |_| false);
+    let mut disk = Disk::new(&trace, Path::new("/d"), |_, _| false);
     let mut seen = Vec::new();
     for step in &trace.steps {
         match *step {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError, mpsc};
 
-use self::disk::{Disk, Fate, Fates, Image};
+use self::disk::{Deaf, Disk, Fate, Fates, Image};
 use self::replay::{Bench, Found};
 use self::trace::{Deed, Step, Trace};
 use self::workload::{DISK, Fact, LONE, QUEUE, Recording, SAID, Syncs, What, Workload};
@@ -42,7 +42,7 @@ struct Replay<'t> {
     trace: &'t Trace,
     facts: Vec<(usize, Fact)>,
     sandbox: &'t Sandbox,
-    deaf: Paths,
+    deaf: Deaf,
     stride: usize,
 }
 
@@ -318,7 +318,7 @@ fn can_record() -> bool {
 }
 
 /// Replays what was recorded on a disk on which the syncs of some paths come to nothing.
-fn replay(workload: &Workload, recording: &Recording, deaf: Paths, (dose, n_drawn): (Dose, usize)) -> Report {
+fn replay(workload: &Workload, recording: &Recording, deaf: Deaf, (dose, n_drawn): (Dose, usize)) -> Report {
     let Recording { sandbox, trace } = recording;
     let facts = workload::facts(trace);
     assert!(!facts.is_empty(), "nothing was acknowledged in {:?}", workload.name);
@@ -333,10 +333,7 @@ fn n_logs(trace: &Trace) -> usize {
     trace.calls.iter().filter(is_header).count()
 }
 
-/// Which paths are meant.
-type Paths = fn(&Path) -> bool;
-
-fn is_nothing(_: &Path) -> bool {
+fn is_nothing(_: &Path, _: bool) -> bool {
     false
 }
 
@@ -344,11 +341,12 @@ fn is_log(path: &Path) -> bool {
     path.to_string_lossy().ends_with("-wal")
 }
 
-fn is_queue(path: &Path) -> bool {
-    path.ends_with(QUEUE)
+/// When a log is folded into it; without those before, none would ever be made.
+fn is_queue(path: &Path, has_log: bool) -> bool {
+    has_log && path.ends_with(QUEUE)
 }
 
-fn is_folder(path: &Path) -> bool {
+fn is_folder(path: &Path, _: bool) -> bool {
     !path.to_string_lossy().contains("queue.db")
 }
 
@@ -392,11 +390,13 @@ fn each_kind_of_sync_is_needed_and_it_is_seen_where_one_is_missing() {
     }
     let dose = Dose::read();
     let recording = LONE.record(Syncs::Made);
-    let kinds: [(&str, Paths); 3] = [("the log", is_log), ("the queue file", is_queue), ("folders", is_folder)];
+    let kinds: [(&str, Deaf); 3] =
+        [("the log", |path, _| is_log(path)), ("the queue file", is_queue), ("folders", is_folder)];
     for (what, deaf) in kinds {
         let report = replay(&LONE, &recording, deaf, (dose, N_DRAWN));
-        let (caught, _) = report.violation.unwrap_or_else(|| panic!("without syncs of {what} nothing is lost"));
-        println!("faults: power cut: without syncs of {what} a loss is found after {caught} states");
+        let (caught, loss) = report.violation.unwrap_or_else(|| panic!("without syncs of {what} nothing is lost"));
+        let loss = loss.lines().next().unwrap_or_default();
+        println!("faults: power cut: without syncs of {what} a loss is found after {caught} states: {loss}");
     }
 }
 
