@@ -15,6 +15,7 @@ mod dose;
 mod garbage;
 mod killing;
 mod orphans;
+mod powercut;
 mod strike;
 #[expect(dead_code, unused_imports, reason = "made for the tests of the command line; only a part is needed here")]
 #[path = "../it/support/mod.rs"]
