@@ -221,7 +221,7 @@ impl<'o> Pair<'o> {
             }
             Step::Retire => {
                 self.there.store.retire(self.there.worker, now).expect("it is there");
-                self.model.workers.remove(&self.there.worker);
+                self.model.retire(self.there.worker);
                 self.there = self.here.beside();
                 self.register();
             }

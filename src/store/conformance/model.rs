@@ -361,6 +361,15 @@ impl Model {
         Some(changes)
     }
 
+    /// Takes a worker off the books, unless it holds jobs: then it stays there as a dead one.
+    pub(super) fn retire(&mut self, worker: WorkerId) {
+        if self.jobs.values().any(|entry| entry.worker == Some(worker)) {
+            self.workers.get_mut(&worker).expect("it was on the books").is_alive = false;
+        } else {
+            self.workers.remove(&worker);
+        }
+    }
+
     /// The leases of running jobs whose worker is gone or silent. Of the dead, only those that hold a job
     /// stay on the books.
     pub(super) fn lost(&mut self, uptime: Uptime) -> Vec<Lease> {
