@@ -43,13 +43,6 @@ impl Entry {
         Lease { job: self.job.id, token: Token::new(self.token) }
     }
 
-    fn ended_at(&self) -> Option<Timestamp> {
-        match self.job.state {
-            State::Succeeded { at } | State::Dead { at, .. } | State::Cancelled { at } => Some(at),
-            _ => None,
-        }
-    }
-
     /// Whether it waits for a time, and for which.
     fn due(&self) -> Option<Timestamp> {
         match self.job.state {
@@ -333,8 +326,10 @@ impl Model {
         let n_over = keep.max_rows.map_or(0, |most| finished.len().saturating_sub(usize::try_from(most).unwrap_or(0)));
         let holds = |entry: &Entry| entry.job.key.as_deref().is_some_and(|key| entry.holds(key, now));
         let mut may_go: Vec<&Entry> = finished.into_iter().filter(|entry| !holds(entry)).collect();
-        may_go.sort_by_key(|entry| entry.ended_at());
-        let n_old = may_go.iter().filter(|entry| keep.before.is_some_and(|before| entry.ended_at() < Some(before)));
+        may_go.sort_by_key(|entry| entry.job.state.finished_at());
+        let n_old = may_go
+            .iter()
+            .filter(|entry| keep.before.is_some_and(|before| entry.job.state.finished_at() < Some(before)));
         let n = n_old.count().max(n_over).min(may_go.len());
         let ids: Vec<JobId> = may_go[..n].iter().map(|entry| entry.job.id).collect();
         self.jobs.retain(|id, _| !ids.contains(id));
@@ -363,11 +358,8 @@ impl Model {
 
     /// Takes a worker off the books, unless it holds jobs: then it stays there as a dead one.
     pub(super) fn retire(&mut self, worker: WorkerId) {
-        if self.jobs.values().any(|entry| entry.worker == Some(worker)) {
-            self.workers.get_mut(&worker).expect("it was on the books").is_alive = false;
-        } else {
-            self.workers.remove(&worker);
-        }
+        self.workers.get_mut(&worker).expect("it was on the books").is_alive = false;
+        self.workers.retain(|&id, _| id != worker || self.jobs.values().any(|entry| entry.worker == Some(id)));
     }
 
     /// The leases of running jobs whose worker is gone or silent. Of the dead, only those that hold a job
@@ -412,7 +404,7 @@ impl Model {
     /// The dead, the last to die first.
     pub(super) fn dead(&self) -> Vec<JobId> {
         let mut dead: Vec<&Entry> = self.jobs.values().filter(|entry| entry.kind() == StateKind::Dead).collect();
-        dead.sort_by_key(|entry| std::cmp::Reverse((entry.ended_at(), entry.job.id)));
+        dead.sort_by_key(|entry| std::cmp::Reverse((entry.job.state.finished_at(), entry.job.id)));
         dead.into_iter().map(|entry| entry.job.id).collect()
     }
 
