@@ -53,6 +53,12 @@ fn apply(queue: &Sandbox, cure: &str) {
     }
 }
 
+/// Does to the file what no qctl does.
+fn tamper(queue: &Sandbox, statements: &str) {
+    let conn = rusqlite::Connection::open(queue.db()).expect("the queue");
+    conn.execute_batch(statements).expect("a change");
+}
+
 fn chmod(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("one's own file");
 }
@@ -247,6 +253,69 @@ fn a_schema_that_somebody_changed_is_told_statement_by_statement() {
     for line in output.out().lines() {
         apply(&queue, line.rsplit('\t').next().expect("a cure"));
     }
+    is_well(&queue);
+    queue.qctl("work --drain -q").succeeds();
+}
+
+#[test]
+fn what_is_kept_twice_and_disagrees_is_told_with_what_has_it_agree() {
+    let queue = Sandbox::new();
+    queue.push("-l team=blue true");
+    let changes = [
+        ("update counter set n = n + 1 where what = 'ready'", "counters"),
+        ("update counter set n = 0 where what = 'job'", "the last job"),
+        ("update label set value = 'green'", "labels"),
+    ];
+    for (change, what) in changes {
+        tamper(&queue, change);
+        let (message, cure) = finds(&queue, "schema");
+        assert!(message.contains(what), "{message}");
+        apply(&queue, &cure);
+        is_well(&queue);
+    }
+    assert_eq!(queue.push("true"), 2);
+}
+
+#[test]
+fn what_no_qctl_wrote_is_damage_to_the_verb_that_meets_it() {
+    let changes = [
+        ("update job set state = 'reads'", "list"),
+        ("update job set context_id = 99", "update 1 --timeout 1s"),
+        ("update counter set n = 9223372036854775807 where what = 'job'", "push true"),
+        ("update counter set n = -7 where what = 'job'", "push true"),
+        ("drop table label", "push -l a=b true"),
+        ("update job set crashes = 4294967296", "show 1"),
+    ];
+    for (change, verb) in changes {
+        let queue = Sandbox::new();
+        queue.push("true");
+        tamper(&queue, change);
+        queue.qctl(verb).exits(78).prints("").says("is damaged: ");
+        queue.qctl("doctor").exits(1);
+    }
+}
+
+#[test]
+fn a_job_that_only_the_index_calls_ready_is_not_run() {
+    let queue = Sandbox::new();
+    queue.push("true");
+    queue.qctl("work --drain -q").succeeds();
+    let (ready, succeeded) = ("state = 'ready'", "state = 'succeeded'");
+    let relabel = |from: &str, to: &str| {
+        let sql = format!(
+            "pragma writable_schema = on;
+             update sqlite_schema set sql = replace(sql, \"{from}\", \"{to}\") where name = 'job_ready'"
+        );
+        tamper(&queue, &sql);
+    };
+    relabel(ready, succeeded);
+    tamper(&queue, "reindex job_ready");
+    relabel(succeeded, ready);
+    queue.qctl("work --drain -q").exits(78).says("is damaged: ");
+    assert_eq!(queue.job(1)["attempts"].as_array().map(Vec::len), Some(1), "it ran once");
+    let (message, cure) = finds(&queue, "schema");
+    assert!(message.contains("index job_ready names other jobs"), "{message}");
+    apply(&queue, &cure);
     is_well(&queue);
     queue.qctl("work --drain -q").succeeds();
 }

@@ -253,13 +253,12 @@ pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
     let path = path.to_owned();
     let Some((code, extended)) = error.sqlite_error().map(|e| (e.code, e.extended_code)) else {
         return match error {
-            // A table that is not there; a value that qctl never writes, or nothing where it always writes
-            // something.
+            E::QueryReturnedNoRows => Error::Corrupt { path, source: "a row that another names is not there".into() },
+            // A table that is not there, or a value that qctl never writes.
             E::SqlInputError { .. }
             | E::FromSqlConversionFailure(..)
             | E::IntegralValueOutOfRange(..)
             | E::InvalidColumnType(..)
-            | E::QueryReturnedNoRows
             | E::Utf8Error(..) => Error::Corrupt { path, source: Box::new(error) },
             _ => Error::Backend(Box::new(error)),
         };

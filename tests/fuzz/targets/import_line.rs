@@ -2,7 +2,7 @@
 #![no_main]
 
 #[allow(dead_code, unused_imports, reason = "each target needs one of them")]
-#[path = "../checks/mod.rs"]
+#[path = "../../faults/checks/mod.rs"]
 mod checks;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::import_line(bytes));
