@@ -171,10 +171,14 @@ impl From<store::Error> for Failure {
             E::Refused { .. } => Self::new(Kind::BadFile, message)
                 .hint("the queue's files and their folder must be writable for you: `qctl doctor` tells which is not"),
             E::Busy { .. } => Self::new(Kind::TryAgain, message).hint("try again; `qctl where` shows who works on it"),
-            E::Full => Self::new(Kind::TryAgain, message).hint("make room, then try again"),
-            E::Unknown(_) => {
+            E::Full { .. } => Self::new(Kind::TryAgain, message).hint("make room, then try again"),
+            E::Unknown { .. } => {
                 Self::new(Kind::Unknown, message).hint("push again with the same --key: it cannot be queued twice")
             }
+            E::Failing { .. } => Self::new(Kind::Unknown, message)
+                .hint("`dmesg` may tell what the disk has; push again with the same --key: it cannot be queued twice"),
+            E::Moved { .. } => Self::new(Kind::BadFile, message)
+                .hint("put it back where it was, or start anew whatever works on it; `qctl doctor` looks it through"),
             E::Corrupt { .. } => Self::new(Kind::BadFile, message)
                 .hint("keep a copy, then recover with the sqlite3 of sqlite.org: sqlite3 FILE .recover | sqlite3 NEW"),
             E::KeyTaken { holder, .. } => Self::refused(message).hint(format!("qctl show {holder}")),

@@ -103,7 +103,7 @@ impl Watch {
             return Ok(Some(job));
         }
         self.complain(ctx, &job)?;
-        self.waiter.wait(ctx, follow::LOOK);
+        self.waiter.wait(ctx, follow::LOOK)?;
         Ok(None)
     }
 

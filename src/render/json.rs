@@ -251,6 +251,12 @@ pub fn event(event: &Event<'_>, now: Timestamp) -> String {
             value["message"] = (*message).into();
             value["retry_in_ms"] = millis(*retry_in).into();
         }
+        Event::Cramped { n_wanted, n_fitting, limit } => {
+            value["event"] = "cramped".into();
+            value["jobs"] = (*n_fitting).into();
+            value["wanted"] = (*n_wanted).into();
+            value["file_limit"] = (*limit).into();
+        }
         Event::Stopping { n_running, .. } => {
             value["event"] = "stopping".into();
             value["running"] = (*n_running).into();

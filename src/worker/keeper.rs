@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::Surroundings;
 use super::news::{News, Teller};
 use super::rescue::Rescue;
+use super::writer::RETRY;
 use crate::clock::{Moment, Uptime};
 use crate::job::{Lease, WorkerId};
 use crate::policy;
@@ -126,11 +127,14 @@ impl Round {
     /// Does what is due; answers how long nothing will be.
     fn walk(&mut self) -> Duration {
         if let Err(error) = self.try_walk() {
+            // Who cannot write himself cannot tell whether others are silent or cannot write either.
+            self.rescue.trust_all();
             if error.is_passing() {
                 self.teller.tell(News::Trouble(error.to_string()));
             } else {
                 self.teller.tell(News::Fatal(error));
             }
+            return RETRY;
         }
         let uptime = self.around.clock.uptime();
         let until_beat = self.next_beat.since(uptime);
@@ -140,11 +144,12 @@ impl Round {
     }
 
     fn try_walk(&mut self) -> Result<()> {
+        self.store.check_place()?;
         let at = self.around.clock.moment();
         let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if at.uptime >= self.next_beat {
-            self.next_beat = at.uptime.plus(policy::heartbeat(self.lease));
+        if at.uptime >= self.next_beat || self.rescue.suspects_anyone() {
             let standings = self.store.renew(self.worker, &leases, at.uptime.plus(self.lease), at)?;
+            self.next_beat = at.uptime.plus(policy::heartbeat(self.lease));
             self.teller.tell(News::Standings(standings));
         }
         let version = self.store.version()?;

@@ -33,7 +33,7 @@ pub(super) fn examine(conn: &Connection) -> rusqlite::Result<Vec<String>> {
 ///
 /// It gets its name last: what bears it is whole.
 pub(super) fn back_up(conn: &Connection, from: &Path, to: &Path) -> Result<()> {
-    let refused = |source| Error::Refused { path: to.to_owned(), source };
+    let refused = |source| Error::refused(to, source);
     if to.symlink_metadata().is_ok() {
         return Err(refused(std::io::Error::other("it is there already")));
     }

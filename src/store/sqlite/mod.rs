@@ -12,6 +12,7 @@ mod claim;
 mod copy;
 mod forget;
 mod gate;
+mod log;
 mod place;
 mod presence;
 mod push;
@@ -28,9 +29,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, FileControl, OpenFlags};
 
 use self::gate::Gate;
+use self::log::Log;
 use self::presence::Presence;
 use self::row::Explain as _;
 use super::{
@@ -57,7 +59,7 @@ const GLANCE_PATIENCE: Duration = Duration::from_millis(50);
 pub struct SqliteStore {
     conn: Connection,
     path: PathBuf,
-    wal: PathBuf,
+    log: Log,
     gate: Gate,
     presence: Presence,
     patience: Duration,
@@ -89,7 +91,7 @@ impl SqliteStore {
             // could be the first to write to the log passes here before it does.
             place::sync_folder(&path)?;
         }
-        Ok(Self { conn, gate, presence: Presence::new(lock), path, wal, patience })
+        Ok(Self { conn, gate, presence: Presence::new(lock), path, log: Log::new(wal), patience })
     }
 
     /// Describes the file.
@@ -99,13 +101,12 @@ impl SqliteStore {
     /// Those of any read.
     pub fn place(&self) -> Result<Place> {
         use std::os::unix::fs::MetadataExt as _;
-        let refused = |source| super::Error::Refused { path: self.path.clone(), source };
-        let meta = self.path.metadata().map_err(refused)?;
+        let meta = self.path.metadata().map_err(|source| super::Error::refused(&self.path, source))?;
         let journal: String = self.conn.query_row("pragma journal_mode", [], |row| row.get(0)).explain(&self.path)?;
         Ok(Place {
             path: self.path.clone(),
             bytes: meta.len(),
-            wal_bytes: self.wal.metadata().map_or(0, |meta| meta.len()),
+            wal_bytes: self.log.path().metadata().map_or(0, |meta| meta.len()),
             file_system: place::file_system(&self.path)?,
             owner: meta.uid(),
             is_mount_point: place::is_mount_point(&self.path),
@@ -183,7 +184,7 @@ impl Store for SqliteStore {
     }
 
     fn make_durable(&mut self) -> Result<()> {
-        transaction::sync_log(&self.wal)
+        self.vouch()
     }
 
     fn renew(
@@ -326,12 +327,24 @@ impl Store for SqliteStore {
         copy::back_up(&self.conn, &self.path, to)
     }
 
+    fn check_place(&mut self) -> Result<()> {
+        let mut has_moved = 0;
+        self.conn.file_control(Some("main"), FileControl::HasMoved(&mut has_moved)).explain(&self.path)?;
+        let moved = |path: &Path| Err(super::Error::Moved { path: path.to_owned() });
+        match has_moved {
+            0 if self.log.has_moved() => moved(self.log.path()),
+            0 if self.presence.has_moved() => moved(self.presence.path()),
+            0 => Ok(()),
+            _ => moved(&self.path),
+        }
+    }
+
     fn version(&mut self) -> Result<u64> {
         self.conn.query_row("pragma data_version", [], |row| row.get(0)).explain(&self.path)
     }
 
     fn tidy(&mut self, how: Tidy) -> Result<()> {
-        upkeep::tidy(&self.conn, &self.wal, how).explain(&self.path)
+        upkeep::tidy(&self.conn, self.log.path(), how).explain(&self.path)
     }
 }
 

@@ -9,6 +9,7 @@
 //! These are open-file-description locks (`F_OFD_SETLK`): they belong to the open file, not to the
 //! process, so they are inherited, and closing another file of the same name does not drop them.
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{self, O_NOFOLLOW, flock};
 
-use super::gate;
+use super::{gate, log};
 use crate::job::{Lease, WorkerId};
 use crate::store::{Error, Mark, Result};
 
@@ -38,16 +39,19 @@ pub(super) struct Presence {
     path: PathBuf,
     /// The bytes of this store's own workers.
     own: Vec<(WorkerId, HeldByte)>,
+    /// Kept open to look with: a worker that has as many files open as it may must still be able to
+    /// tell who is there.
+    lookout: RefCell<Option<File>>,
 }
 
 /// A byte of the lock file, given back when dropped.
 #[derive(Debug)]
-pub(super) struct HeldByte(#[expect(dead_code, reason = "closing the file gives the byte back")] File);
+pub(super) struct HeldByte(File);
 
 impl Presence {
     /// The register in this file.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, own: Vec::new() }
+        Self { path, own: Vec::new(), lookout: RefCell::default() }
     }
 
     /// The file.
@@ -90,11 +94,22 @@ impl Presence {
         Ok(Some(Mark { inode, byte }))
     }
 
+    /// Whether another file, or none, has come to be in the place of the one in which its own
+    /// workers are registered: they look dead to everyone else then.
+    pub(super) fn has_moved(&self) -> bool {
+        self.own.iter().any(|(_, HeldByte(file))| !log::is_at(file, &self.path))
+    }
+
     fn is_held(&self, byte: i64) -> Result<bool> {
-        let file = match self.open() {
-            Err(Error::Refused { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(false),
-            opened => opened?,
+        let mut lookout = self.lookout.borrow_mut();
+        let file = match lookout.take_if(|file| log::is_at(file, &self.path)) {
+            Some(file) => file,
+            None => match self.open() {
+                Err(Error::Refused { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(false),
+                opened => opened?,
+            },
         };
+        let file = lookout.insert(file);
         let mut lock = byte_lock(libc::F_WRLCK, byte);
         fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut lock)).map_err(|errno| self.refused(errno.into()))?;
         Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
@@ -105,14 +120,14 @@ impl Presence {
     }
 
     fn refused(&self, source: io::Error) -> Error {
-        Error::Refused { path: self.path.clone(), source }
+        Error::refused(&self.path, source)
     }
 }
 
 /// Takes the byte of a worker in the register at `path`.
 pub(super) fn hold(path: &Path, worker: WorkerId) -> Result<HeldByte> {
-    let refused = |source| Error::Refused { path: path.to_owned(), source };
-    let file = gate::open(path).ok_or_else(|| refused(io::Error::other("it could not be made")))?;
+    let refused = |source| Error::refused(path, source);
+    let file = gate::open(path).map_err(refused)?;
     let lock = byte_lock(libc::F_WRLCK, worker_byte(worker));
     fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).map_err(|errno| refused(errno.into()))?;
     Ok(HeldByte(file))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef};
 use rusqlite::{ErrorCode, Row, ToSql, ffi};
 
-use super::terms;
+use super::{place, terms};
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
     Attempt, Command, Context, Ending, EnvVars, Job, JobId, Labels, Lease, Outcome, QueueName, QueueSettings, Reason,
@@ -242,13 +242,16 @@ pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
     match code {
         ErrorCode::NotADatabase => Error::NotAQueue { path, found: "it is not a SQLite file" },
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Busy { waited: super::PATIENCE },
-        ErrorCode::DiskFull => Error::Full,
+        ErrorCode::DiskFull => Error::Full { path },
         // Only the index of the log, which holds nothing of its own, could not be given its size.
-        _ if extended == ffi::SQLITE_IOERR_SHMSIZE => Error::Full,
+        _ if extended == ffi::SQLITE_IOERR_SHMSIZE => Error::Full { path },
+        // The log could not be made: SQLite does not say why.
+        ErrorCode::CannotOpen if place::is_full(&path) => Error::Full { path },
+        ErrorCode::SystemIoFailure => Error::Failing { path, source: Box::new(error) },
         ErrorCode::DatabaseCorrupt => Error::Corrupt { path, source: Box::new(error) },
         ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
             let source = match extended {
-                ffi::SQLITE_READONLY_DBMOVED => std::io::Error::other("it was moved or deleted while in use"),
+                ffi::SQLITE_READONLY_DBMOVED => return Error::Moved { path },
                 _ if code == ErrorCode::ReadOnly => std::io::ErrorKind::ReadOnlyFilesystem.into(),
                 _ => std::io::Error::other(error),
             };
