@@ -44,7 +44,7 @@ impl Keeper {
         lease: Duration,
         around: &Surroundings,
         teller: Teller,
-    ) -> super::store::Result<Self> {
+    ) -> std::result::Result<Self, super::Error> {
         let store = (around.open)()?;
         let leases = Arc::new(Mutex::new(Vec::new()));
         let is_rescuing = Arc::new(AtomicBool::new(true));
@@ -72,8 +72,7 @@ impl Keeper {
                 }
             }
         });
-        let thread = thread.map_err(store_error)?;
-        Ok(Self { leases, is_rescuing, knocks: Some(knocks), thread: Some(thread) })
+        Ok(Self { leases, is_rescuing, knocks: Some(knocks), thread: Some(thread?) })
     }
 
     /// Says which jobs the supervisor holds now.
@@ -92,10 +91,6 @@ impl Keeper {
     pub(super) fn is_rescuing(&self) -> bool {
         self.is_rescuing.load(Ordering::Acquire)
     }
-}
-
-fn store_error(error: std::io::Error) -> super::store::Error {
-    super::store::Error::Backend(Box::new(error))
 }
 
 impl Drop for Keeper {
@@ -187,7 +182,7 @@ impl Round {
             self.teller.tell(News::Rescued(rescued));
         }
         let is_under_way = self.rescue.is_under_way(at.uptime);
-        self.next_rescue = at.uptime.plus(if is_under_way { LOOK_CLOSELY } else { LOOK });
+        self.next_rescue = at.uptime.plus(if self.rescue.is_stopping() && is_under_way { LOOK_CLOSELY } else { LOOK });
         if self.is_rescuing.swap(is_under_way, Ordering::AcqRel) && !is_under_way {
             // Who waits for the rescue to be over hears of it.
             self.teller.tell(News::Changed);

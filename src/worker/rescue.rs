@@ -43,9 +43,14 @@ pub(super) struct Rescue {
 }
 
 impl Rescue {
-    /// Whether processes of a dead worker are being stopped and will soon be gone.
+    /// Whether jobs of a worker that is dead or seems to hang will soon be free.
     pub(super) fn is_under_way(&self, uptime: Uptime) -> bool {
-        self.asked.values().any(|&since| uptime.since(since) < WORTH_WAITING)
+        self.asked.values().chain(self.suspected.values()).any(|&since| uptime.since(since) < WORTH_WAITING)
+    }
+
+    /// Whether processes of a dead worker are being stopped.
+    pub(super) fn is_stopping(&self) -> bool {
+        !self.asked.is_empty()
     }
 
     /// Whether anyone is seen to hang. Whoever asks is to write something before the next look, so

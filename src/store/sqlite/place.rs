@@ -218,11 +218,22 @@ pub(super) fn free_bytes(path: &Path) -> Result<u64> {
     Ok(stat.blocks_available() * stat.fragment_size())
 }
 
-/// Whether nothing more can be made or written on the file system of the file.
+/// Whether the file system of the file is mounted for reading only.
+pub(super) fn is_read_only(path: &Path) -> bool {
+    reach(path, false) == Reach::ReadOnly
+}
+
+/// As many bytes are written at once where the index of the log grows, and some file systems give up
+/// before the last of them.
+const LAST_BYTES: u64 = 64 << 10;
+
+/// Whether as good as nothing more can be made or written on the file system of the file.
 pub(super) fn is_full(path: &Path) -> bool {
     let stat = path.parent().and_then(|folder| statvfs(folder).ok());
     // Some file systems have no table of files and say 0 of 0.
-    stat.is_some_and(|stat| stat.blocks_available() == 0 || (stat.files() > 0 && stat.files_available() == 0))
+    stat.is_some_and(|stat| {
+        stat.blocks_available() * stat.fragment_size() < LAST_BYTES || (stat.files() > 0 && stat.files_available() == 0)
+    })
 }
 
 /// Whether something is mounted on the file itself, as the kernel tells it in `/proc/self/mountinfo`,

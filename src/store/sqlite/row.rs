@@ -244,9 +244,12 @@ pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Busy { waited: super::PATIENCE },
         ErrorCode::DiskFull => Error::Full { path },
         // Only the index of the log, which holds nothing of its own, could not be given its size.
-        _ if extended == ffi::SQLITE_IOERR_SHMSIZE => Error::Full { path },
+        _ if extended == ffi::SQLITE_IOERR_SHMSIZE && place::is_full(&path) => Error::Full { path },
         // The log could not be made: SQLite does not say why.
         ErrorCode::CannotOpen if place::is_full(&path) => Error::Full { path },
+        ErrorCode::CannotOpen if place::is_read_only(&path) => {
+            Error::Refused { path, source: std::io::ErrorKind::ReadOnlyFilesystem.into() }
+        }
         ErrorCode::SystemIoFailure => Error::Failing { path, source: Box::new(error) },
         ErrorCode::DatabaseCorrupt => Error::Corrupt { path, source: Box::new(error) },
         ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
