@@ -169,11 +169,15 @@ impl Work {
     fn surroundings(&self, ctx: &mut Ctx) -> Result<Surroundings, Failure> {
         let (target, _) = ctx.target()?;
         let is_new = !store::exists(&target);
+        if !is_new {
+            // Before it is opened: what others put beside it would be taken up by that.
+            self.check_who_writes(ctx, &target)?;
+        }
         // Opened here first, so that a file that is no queue is told before anything is started.
         ctx.store_or_create()?;
         let path = store::place(&target)?.path;
-        self.check_who_writes(ctx, &target)?;
         if is_new {
+            self.check_who_writes(ctx, &target)?;
             ctx.ui.say(format_args!(
                 "qctl: made a new queue at {}; if you meant another, name it with --db or QCTL_DB",
                 path.display()

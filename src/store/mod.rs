@@ -428,11 +428,11 @@ pub struct Part {
 impl Part {
     /// Whether others than its owner may write it, and so run commands as whoever works the queue.
     ///
-    /// A group whose number is its owner's is taken for that user's own, as most systems make one for
+    /// A link has no permissions of its own, and is not followed. A group whose number is its owner's is taken for that user's own, as most systems make one for
     /// each: a folder made with a umask of 002 is then still closed to others.
     pub fn is_writable_by_others(&self) -> bool {
         let by_group = self.mode & 0o020 != 0 && self.group != self.owner;
-        by_group || self.mode & 0o002 != 0
+        !self.is_link && (by_group || self.mode & 0o002 != 0)
     }
 }
 

@@ -18,6 +18,7 @@ mod help;
 mod import;
 mod keep;
 mod list;
+mod permission;
 mod pictures;
 mod push;
 mod readme;

@@ -328,15 +328,17 @@ impl Store for SqliteStore {
     }
 
     fn check_place(&mut self) -> Result<()> {
+        let moved = |path: &Path| Err(super::Error::Moved { path: path.to_owned() });
         let mut has_moved = 0;
         self.conn.file_control(Some("main"), FileControl::HasMoved(&mut has_moved)).explain(&self.path)?;
-        let moved = |path: &Path| Err(super::Error::Moved { path: path.to_owned() });
-        match has_moved {
-            0 if self.log.has_moved() => moved(self.log.path()),
-            0 if self.presence.has_moved() => moved(self.presence.path()),
-            0 => Ok(()),
-            _ => moved(&self.path),
+        if has_moved != 0 {
+            return moved(&self.path);
         }
+        self.open_log()?;
+        if self.log.has_moved() {
+            return moved(self.log.path());
+        }
+        if self.presence.has_moved() { moved(self.presence.path()) } else { Ok(()) }
     }
 
     fn version(&mut self) -> Result<u64> {

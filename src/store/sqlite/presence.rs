@@ -94,15 +94,17 @@ impl Presence {
         Ok(Some(Mark { inode, byte }))
     }
 
-    /// Whether another file, or none, has come to be in the place of the one in which its own
-    /// workers are registered: they look dead to everyone else then.
+    /// Whether another file, or none, has come to be in the place of the one in which workers are
+    /// registered: they look dead to everyone else then.
     pub(super) fn has_moved(&self) -> bool {
-        self.own.iter().any(|(_, HeldByte(file))| !log::is_at(file, &self.path))
+        let lookout = self.lookout.borrow();
+        let mut files = self.own.iter().map(|(_, HeldByte(file))| file).chain(lookout.as_ref());
+        files.any(|file| !log::is_at(file, &self.path))
     }
 
     fn is_held(&self, byte: i64) -> Result<bool> {
         let mut lookout = self.lookout.borrow_mut();
-        let file = match lookout.take_if(|file| log::is_at(file, &self.path)) {
+        let file = match lookout.take() {
             Some(file) => file,
             None => match self.open() {
                 Err(Error::Refused { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -65,7 +65,7 @@ impl SqliteStore {
     }
 
     /// Sees to it that the log is open before anything is committed.
-    fn open_log(&mut self) -> Result<()> {
+    pub(super) fn open_log(&mut self) -> Result<()> {
         if !self.log.is_closed() || self.log.open()? {
             return Ok(());
         }
