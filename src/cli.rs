@@ -102,19 +102,23 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             (global, answer)
         }
         Err(error) if error.kind() == ErrorKind::DisplayHelp && verb_in(&args) == "qctl" => {
+            let text = help::overview(&tree());
+            let text = if wants_json(&args) { help::document("help", &text) } else { text.trim_end().to_owned() };
             // Whoever stops reading has read enough.
-            let _ = config::ui(&Global::default()).print(help::overview(&tree()).trim_end());
+            let _ = config::ui(&Global::default()).print(&text);
             return ExitCode::SUCCESS;
         }
         Err(error) if !error.use_stderr() => {
             // Help and version are data, too.
-            let _ = error.print();
+            let _ = if wants_json(&args) {
+                let key = if error.kind() == ErrorKind::DisplayVersion { "version" } else { "help" };
+                config::ui(&Global::default()).print(&help::document(key, &error.to_string()))
+            } else {
+                error.print().map_err(Failure::from)
+            };
             return ExitCode::SUCCESS;
         }
-        Err(error) => {
-            let is_json = args.iter().any(|arg| arg == "--json");
-            (Global { is_json, ..Global::default() }, Err(bad_usage(&error, &args)))
-        }
+        Err(error) => (Global { is_json: wants_json(&args), ..Global::default() }, Err(bad_usage(&error, &args))),
     };
     match answer {
         Ok(exit) => ExitCode::from(exit.code()),
@@ -166,6 +170,11 @@ impl GlobalOptions {
     fn into_global(self) -> Global {
         Global { db: self.db, is_json: self.json, is_quiet: self.quiet, color: self.color }
     }
+}
+
+/// Whether a line that clap did not take asks for JSON; what follows `--` is not ours.
+fn wants_json(args: &[OsString]) -> bool {
+    args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
 }
 
 /// What clap found wrong, in one line, with what it suggests as the hint.

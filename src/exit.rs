@@ -181,7 +181,9 @@ impl From<store::Error> for Failure {
             E::Corrupt { .. } => Self::new(Kind::BadFile, message)
                 .hint("keep a copy, then recover with the sqlite3 of sqlite.org: sqlite3 FILE .recover | sqlite3 NEW"),
             E::KeyTaken { holder, .. } => Self::refused(message).hint(format!("qctl show {holder}")),
-            E::Backend(_) => Self::new(Kind::Unknown, message),
+            E::Backend(_) => {
+                Self::new(Kind::Unknown, message).hint("look where it lies, and for a failing disk: qctl where")
+            }
         }
     }
 }
@@ -234,7 +236,30 @@ fn with_sources(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_one_line_with_its_path_and_one_with_the_cure() {
+        use store::Error as E;
+        let path = || PathBuf::from("/q/queue.db");
+        let source = || io::Error::other("no\nreason");
+        let errors = [
+            E::Missing { path: path() },
+            E::NotAQueue { path: path(), found: "it is a folder" },
+            E::TooNew { path: path(), found: 9, known: 2 },
+            E::UnsafePlace { path: path(), why: "it is on nfs, where a write-ahead log is not safe".to_owned() },
+            E::Refused { path: path(), source: source() },
+            E::Full { path: path() },
+            E::Corrupt { path: path(), source: Box::new(source()) },
+        ];
+        for error in errors {
+            let failure = Failure::from(error);
+            assert!(failure.message.contains("/q/queue.db") && !failure.message.contains('\n'), "{failure:?}");
+            assert!(failure.hint.as_ref().is_some_and(|hint| !hint.contains('\n')), "{failure:?}");
+        }
+    }
 
     #[test]
     fn every_status_stands_in_the_table() {

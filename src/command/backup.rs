@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Answer, Ctx};
 use crate::exit::{Exit, Failure};
-use crate::render::words;
+use crate::render::{json, text, words};
 use crate::ui::Format;
 
 /// Copy the queue into one file, while workers work
@@ -35,9 +35,11 @@ impl Backup {
         ctx.store()?.back_up(&self.file)?;
         let n_bytes = self.file.metadata().map_or(0, |meta| meta.len());
         if ctx.ui.format == Format::Json {
-            let document = serde_json::json!({ "v": 1, "path": self.file.to_string_lossy(), "bytes": n_bytes });
+            let mut document = serde_json::json!({ "v": 1, "path": null, "bytes": n_bytes });
+            json::set_path(&mut document, &self.file);
             ctx.ui.print(&document.to_string())?;
         }
+        let path = text::safe(self.file.as_os_str().as_encoded_bytes());
         ctx.ui.hint(format_args!("wrote {} to {path}", words::bytes(n_bytes)));
         Ok(Exit::Done)
     }

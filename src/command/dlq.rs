@@ -127,7 +127,7 @@ fn last_lines(ctx: &mut Ctx, job: &Job) -> Result<String, Failure> {
     let Some(last) = attempts.last() else { return Ok(String::new()) };
     let chunks = store.output(job.id, last.token, Stream::Stderr, 0)?;
     let bytes: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.bytes).collect();
-    Ok(detail::last_lines(&bytes, LAST_LINES))
+    Ok(detail::last_lines(&bytes, LAST_LINES, &ctx.ui.look))
 }
 
 /// Which dead jobs a verb deals with.

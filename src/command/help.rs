@@ -55,11 +55,16 @@ impl Help {
             }
         };
         match ctx.ui.format {
-            Format::Json => ctx.ui.print(&json::document("help", text.into()))?,
+            Format::Json => ctx.ui.print(&document("help", &text))?,
             Format::Table | Format::Plain => ctx.ui.print(text.trim_end())?,
         }
         Ok(Exit::Done)
     }
+}
+
+/// A text as a document of one key.
+pub(crate) fn document(key: &str, text: &str) -> String {
+    json::document(key, text.trim_end().into())
 }
 
 /// The verb that these words lead to, also by another name.

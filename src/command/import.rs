@@ -15,6 +15,7 @@ use super::{Answer, Ctx, value};
 use crate::clock::Timestamp;
 use crate::exit::{Exit, Failure};
 use crate::job::{Command, Due, QueueName};
+use crate::render::json;
 use crate::store::Pushed;
 use crate::ui::Format;
 
@@ -84,6 +85,9 @@ impl Import {
             queues.insert(reader.draft(line).map_err(|error| bad_line(&self.file, n, &error))?.queue);
         }
         if queues.is_empty() {
+            if ctx.ui.format == Format::Json {
+                ctx.ui.print(&json::imported(""))?;
+            }
             return Ok(Exit::Done);
         }
         let store = ctx.store_or_create()?;
@@ -95,7 +99,7 @@ impl Import {
             .map(|(_, line)| finisher.finish(reader.draft(line).expect("the same line was read a moment ago")));
         let pushed = store.push(&mut jobs, now)?;
         let printed = match ctx.ui.format {
-            Format::Json => ctx.ui.print(&format!("{{\"v\":1,\"ids\":[{}]}}", ids(&pushed, ","))),
+            Format::Json => ctx.ui.print(&json::imported(&ids(&pushed, ","))),
             Format::Table | Format::Plain => ctx.ui.print(&ids(&pushed, "\n")),
         };
         // The jobs are queued, whether their ids could be told or not.

@@ -61,10 +61,10 @@ impl Logs {
         let mut waiter = if self.follow { Some(Waiter::new(ctx)) } else { None };
         let Some(token) = self.token(ctx, waiter.as_mut())? else {
             ctx.ui.say(format_args!("job {} has not started", self.id));
-            return if self.follow { Ok(Exit::Done) } else { self.document(ctx, None) };
+            return if self.follow { Ok(Exit::Done) } else { self.document(ctx, None, &streams) };
         };
         if ctx.ui.format == Format::Json && !self.follow {
-            return self.document(ctx, Some(token));
+            return self.document(ctx, Some(token), &streams);
         }
         let mut following = Following::new(self.id, token, &streams);
         loop {
@@ -113,22 +113,19 @@ impl Logs {
     }
 
     /// The output of an attempt as JSON; of none, if there was none.
-    fn document(&self, ctx: &mut Ctx, token: Option<Token>) -> Answer {
+    fn document(&self, ctx: &mut Ctx, token: Option<Token>, streams: &[Stream]) -> Answer {
         if ctx.ui.format != Format::Json {
             return Ok(Exit::Done);
         }
-        let mut streams = Vec::new();
-        for stream in Stream::ALL {
+        let mut output = Vec::new();
+        for &stream in streams {
             let chunks = match token {
                 Some(token) => ctx.store()?.output(self.id, token, stream, 0)?,
                 None => Vec::new(),
             };
-            streams.push(chunks.into_iter().flat_map(|chunk| chunk.bytes).collect::<Vec<u8>>());
+            output.push((stream, chunks));
         }
-        let mut output = json::output(&streams[0], &streams[1]);
-        output["id"] = self.id.get().into();
-        output["attempt"] = token.map(Token::get).into();
-        ctx.ui.print(&json::document("output", output))?;
+        ctx.ui.print(&json::document("output", json::output(self.id, token, &output)))?;
         Ok(Exit::Done)
     }
 }

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::exit::Failure;
 use crate::job::{Attempt, Filter, Job, JobId, Page, State, Stream};
 use crate::render::waited::{self, Fate, Waited};
-use crate::render::{detail, github, json, junit};
+use crate::render::{detail, github, json, junit, text};
 use crate::ui::Format;
 
 /// How many jobs are told of one by one; of what is longer nobody reads the end.
@@ -73,7 +73,8 @@ impl Report<'_> {
         let Some(path) = ctx.config.actions.as_ref().and_then(|step| step.summary.as_ref()) else { return };
         let summary = github::summary(&self.jobs.totals(), listed, &self.more);
         if let Err(error) = append(path, &summary) {
-            ctx.ui.say(format_args!("the summary of the step could not be written: {}: {error}", path.display()));
+            let path = text::safe(path.as_os_str().as_encoded_bytes());
+            ctx.ui.say(format_args!("the summary of the step could not be written: {path}: {error}"));
         }
     }
 

@@ -1,22 +1,18 @@
 //! `qctl run`
 
-use std::time::Duration;
-
 use super::draft;
 use super::follow::{self, Following};
 use super::job_options::JobOptions;
+use super::unserved::Complaints;
 use super::waiter::Waiter;
 use super::{Answer, Ctx};
-use crate::clock::{Clock as _, Uptime};
+use crate::clock::Clock as _;
 use crate::exit::{Exit, Failure};
 use crate::job::{Job, JobId, Outcome, State, Stream};
 use crate::render::json;
 use crate::signal::SignalPipe;
 use crate::store::{PushOutcome, Pushed};
 use crate::ui::Format;
-
-/// How long it waits for a worker before it says that there is none.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Queue a command, wait for it, and end as it did
 ///
@@ -46,8 +42,8 @@ impl Run {
             ctx.ui.say(format_args!("the key is held by job {id}; its end is waited for"));
         }
         let waiter = Waiter::new(ctx);
-        let started = ctx.config.clock.uptime();
-        let mut watch = Watch { id, waiter, following: None, is_interrupted: false, started, has_complained: false };
+        let complaints = Complaints::new(ctx.config.clock.uptime());
+        let mut watch = Watch { id, waiter, following: None, is_interrupted: false, complaints };
         let job = loop {
             if interrupts.take() > 0 {
                 watch.interrupt(ctx)?;
@@ -74,8 +70,7 @@ struct Watch {
     waiter: Waiter,
     following: Option<Following>,
     is_interrupted: bool,
-    started: Uptime,
-    has_complained: bool,
+    complaints: Complaints,
 }
 
 impl Watch {
@@ -102,7 +97,7 @@ impl Watch {
             self.finish(ctx)?;
             return Ok(Some(job));
         }
-        self.complain(ctx, &job)?;
+        self.complaints.voice(ctx, &[self.id])?;
         self.waiter.wait(ctx, follow::LOOK)?;
         Ok(None)
     }
@@ -121,20 +116,6 @@ impl Watch {
         // However it stands: the loop sees how it ends.
         let _ = ctx.store()?.cancel(self.id, now)?;
         ctx.ring()
-    }
-
-    /// Says, once, that nobody is there to run it.
-    fn complain(&mut self, ctx: &mut Ctx, job: &Job) -> Result<(), Failure> {
-        let waited = ctx.config.clock.uptime().since(self.started);
-        if self.has_complained || waited < PATIENCE || !matches!(job.state, State::Ready { .. }) {
-            return Ok(());
-        }
-        let queues = ctx.store()?.queues()?;
-        if queues.iter().any(|queue| queue.name == job.queue && queue.n_workers == 0) {
-            self.has_complained = true;
-            ctx.ui.say(format_args!("no worker serves {}; start one: qctl work -Q {}", job.queue, job.queue));
-        }
-        Ok(())
     }
 }
 

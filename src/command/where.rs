@@ -2,7 +2,7 @@
 
 use super::{Answer, Ctx};
 use crate::exit::{Exit, Failure};
-use crate::render::{plain, table, text, words};
+use crate::render::{json, plain, table, text, words};
 use crate::store::{self, Target};
 use crate::ui::Format;
 
@@ -39,9 +39,9 @@ impl Where {
         }
         match (ctx.ui.format, &place) {
             (Format::Json, Ok(place)) => {
-                let document = serde_json::json!({
+                let mut document = serde_json::json!({
                     "v": 1,
-                    "path": place.path.to_string_lossy(),
+                    "path": null,
                     "chosen_by": chosen_by.words(),
                     "bytes": place.bytes,
                     "wal_bytes": place.wal_bytes,
@@ -51,6 +51,7 @@ impl Where {
                     "owner": place.owner,
                     "live_workers": n_workers,
                 });
+                json::set_path(&mut document, &place.path);
                 ctx.ui.print(&document.to_string())?;
             }
             (Format::Json, Err(_)) => {}

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::config;
 use crate::exit::{Exit, Failure};
 use crate::job::{Event, QueueName, QueuePattern, Reason, Verdict};
 use crate::render::event::{self, Obituary};
-use crate::render::{Look, json, words};
+use crate::render::{Look, json, text, words};
 use crate::store::{self, Access, Target};
 use crate::ui::{Format, Ui};
 use crate::worker::{self, Plan, Sole, StopRules, Summary, Surroundings};
@@ -178,10 +178,7 @@ impl Work {
         let path = store::place(&target)?.path;
         if is_new {
             self.check_who_writes(ctx, &target)?;
-            ctx.ui.say(format_args!(
-                "qctl: made a new queue at {}; if you meant another, name it with --db or QCTL_DB",
-                path.display()
-            ));
+            self.tell_of_new_queue(ctx, &path);
         }
         Ok(Surroundings {
             open: Arc::new(move || store::open(&target, Access::Existing)),
@@ -190,6 +187,16 @@ impl Work {
             bells: ctx.bells()?,
             host: ctx.config.host.clone(),
         })
+    }
+
+    /// Says that the queue had to be made: the classic trap of cron, whose environment names another.
+    fn tell_of_new_queue(&self, ctx: &Ctx, path: &Path) {
+        if self.log == Log::Json {
+            return ctx.ui.say(json::queue_made(path, ctx.now()));
+        }
+        let path = text::safe(path.as_os_str().as_encoded_bytes());
+        ctx.ui
+            .say(format_args!("qctl: made a new queue at {path}; if you meant another, name it with --db or QCTL_DB"));
     }
 }
 
@@ -226,7 +233,7 @@ impl<'a> Reporter<'a> {
             log: if is_silent { Log::None } else { work.log },
             is_cron: work.cron,
             host: around.host.clone(),
-            db: around.db.display().to_string(),
+            db: text::word(around.db.as_os_str().as_encoded_bytes()),
         }
     }
 
@@ -265,7 +272,7 @@ impl<'a> Reporter<'a> {
             return;
         }
         // A worker does not stop because nobody reads its obituaries: the jobs are in the queue.
-        let _ = self.ui.print(&event::obituary(&obituary));
+        let _ = self.ui.print(&event::obituary(&obituary, &self.ui.look));
     }
 
     fn sum_up(&self, summary: &Summary) -> Result<(), Failure> {

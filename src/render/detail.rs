@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Look, bars, text, words};
+use super::{Look, bars, text, waited, words};
 use crate::job::{Attempt, Context, Defaults, EnvVars, Job, Queue, QueueSettings, State, Terms};
 
 /// A job with its attempts, as `show` gives it.
@@ -185,8 +185,9 @@ pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 9] {
 }
 
 /// The last `n` lines of a stderr, as a block that follows a job.
-pub fn last_lines(stderr: &[u8], n: usize) -> String {
-    let lines: Vec<String> = tail(stderr, n).iter().map(|line| format!("    | {line}")).collect();
+pub fn last_lines(stderr: &[u8], n: usize, look: &Look) -> String {
+    let shown = |line: &String| format!("    | {}", waited::cut_line(line, look));
+    let lines: Vec<String> = tail(stderr, n).iter().map(shown).collect();
     if lines.is_empty() { String::new() } else { format!("\n\n  the end of its stderr\n{}", lines.join("\n")) }
 }
 

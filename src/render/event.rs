@@ -1,6 +1,6 @@
 //! What a worker reports, for people: a line per event, and a block for each death under cron.
 
-use super::{Look, text, words};
+use super::{Look, text, waited, words};
 use crate::job::{Event, Job, Reason, Report, StopReason, Verdict};
 
 /// An event as one line; `None` for what is not worth one.
@@ -115,7 +115,7 @@ pub struct Obituary<'a> {
 }
 
 /// An obituary as a block of lines, the last one blank.
-pub fn obituary(of: &Obituary<'_>) -> String {
+pub fn obituary(of: &Obituary<'_>, look: &Look) -> String {
     let Obituary { job, reason, report, last_words, host, db } = *of;
     let after = report.map_or_else(|| job.clone(), |report| after(job, report));
     let why = words::reason(reason, &after);
@@ -131,7 +131,8 @@ pub fn obituary(of: &Obituary<'_>) -> String {
     }
     if !last_words.is_empty() {
         lines.push("  last lines:".to_owned());
-        lines.extend(last_words.split(|&byte| byte == b'\n').map(|line| format!("    | {}", text::safe(line))));
+        let shown = |line| format!("    | {}", waited::cut_line(&text::safe(line), look));
+        lines.extend(last_words.split(|&byte| byte == b'\n').map(shown));
     }
     lines.push(String::new());
     lines.push(format!("  qctl --db {db} logs {}", job.id));

@@ -1,6 +1,9 @@
 //! For programs: the public JSON, one document with `"v":1`. Keys, their order and their types are a
-//! promise.
+//! promise, which `docs/schema` spells out; a test holds every verb against it.
+//!
+//! Nothing is lost: bytes that are no text stand there in base64 too, under a name that ends in it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,7 +13,9 @@ use serde_json::{Value, json};
 use super::field::Field;
 use super::{Finding, Worker, text, words};
 use crate::clock::Timestamp;
-use crate::job::{Attempt, Chunk, Command, Event, Job, JobId, Pace, Queue, QueueName, Report, State, StateKind, Token};
+use crate::job::{
+    Attempt, Chunk, Command, Event, Job, JobId, Pace, Queue, QueueName, Report, State, StateKind, Stream, Token,
+};
 
 /// A document with one key.
 pub fn document(key: &str, value: Value) -> String {
@@ -22,12 +27,19 @@ pub fn pushed(id: JobId, queue: &QueueName, outcome: &str, state: StateKind) -> 
     json!({ "v": 1, "id": id.get(), "queue": queue.as_str(), "outcome": outcome, "state": state.name() })
 }
 
-/// A job.
+/// The answer to an import; written by hand, because a million numbers as values would be half of
+/// the memory. `ids` are numbers, parted by commas.
+pub fn imported(ids: &str) -> String {
+    format!("{{\"v\":1,\"ids\":[{ids}]}}")
+}
+
+/// A job. Where its command is not UTF-8, what cannot be written is replaced in `command` and `argv`,
+/// which are for reading then, and `command_base64` and `argv_base64` follow, which are exact.
 pub fn job(job: &Job) -> Value {
     let (command, argv, is_shell) = command(job.command.as_ref());
     let last = job.last.as_ref();
     let worker = if let State::Running { worker, .. } = &job.state { Some(worker) } else { None };
-    json!({
+    let mut value = json!({
         "id": job.id.get(),
         "queue": job.queue.as_str(),
         "state": job.state.kind().name(),
@@ -54,12 +66,25 @@ pub fn job(job: &Job) -> Value {
         "topic": null,
         "event_id": null,
         "subscription": null,
-    })
+    });
+    for (name, exact) in exact_command(job.command.as_ref()) {
+        value[name] = exact;
+    }
+    value
 }
 
 /// These fields of a job; all that the public JSON has, where none is named.
 pub fn fields(of: &Job, fields: &[Field]) -> Value {
-    if fields.is_empty() { job(of) } else { fields.iter().map(|field| (field.name(), field.json(of))).collect() }
+    if fields.is_empty() {
+        return job(of);
+    }
+    let mut value: Value = fields.iter().map(|field| (field.name(), field.json(of))).collect();
+    for (name, exact) in exact_command(of.command.as_ref()) {
+        if fields.iter().any(|field| name.strip_suffix("_base64") == Some(field.name())) {
+            value[name] = exact;
+        }
+    }
+    value
 }
 
 /// Why a dead job is dead.
@@ -67,8 +92,7 @@ pub fn reason(job: &Job) -> Option<&'static str> {
     if let State::Dead { reason, .. } = job.state { Some(reason.name()) } else { None }
 }
 
-/// `command`, `argv` and `shell`. Bytes that are not UTF-8 are replaced; `show --json` of such a job
-/// is for reading, not for running.
+/// `command`, `argv` and `shell`. Bytes that are not UTF-8 are replaced.
 fn command(command: Option<&Command>) -> (Option<String>, Option<Vec<String>>, bool) {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let line = command.map(|command| lossy(&text::command_line(command)));
@@ -76,6 +100,29 @@ fn command(command: Option<&Command>) -> (Option<String>, Option<Vec<String>>, b
         None => (None, None, false),
         Some(Command::Shell(_)) => (line, None, true),
         Some(Command::Program(words)) => (line, Some(words.iter().map(|word| lossy(word)).collect()), false),
+    }
+}
+
+/// The command byte for byte, where that is more than [`command`] says: `command_base64` and, of a
+/// vector, `argv_base64`.
+fn exact_command(command: Option<&Command>) -> Vec<(&'static str, Value)> {
+    let Some(command) = command else { return Vec::new() };
+    let line = text::command_line(command);
+    if std::str::from_utf8(&line).is_ok() {
+        return Vec::new();
+    }
+    let mut exact = vec![("command_base64", Value::from(STANDARD.encode(&line)))];
+    if let Command::Program(words) = command {
+        exact.push(("argv_base64", words.iter().map(|word| STANDARD.encode(word)).collect()));
+    }
+    exact
+}
+
+/// Adds a path: as `path`, and where that is not UTF-8 and so not exact, as `path_base64` too.
+pub fn set_path(value: &mut Value, path: &Path) {
+    value["path"] = path.to_string_lossy().into();
+    if path.to_str().is_none() {
+        value["path_base64"] = STANDARD.encode(path.as_os_str().as_encoded_bytes()).into();
     }
 }
 
@@ -201,13 +248,25 @@ pub fn chunk(id: JobId, token: Token, chunk: &Chunk) -> String {
     value.to_string()
 }
 
-/// Output of an attempt: as text where it is UTF-8, else as `…_base64`.
-pub fn output(stdout: &[u8], stderr: &[u8]) -> Value {
-    let mut value = json!({});
-    for (name, bytes) in [("stdout", stdout), ("stderr", stderr)] {
-        match std::str::from_utf8(bytes) {
+/// Output of an attempt (`None`: of none): of each stream the text where it is UTF-8, else
+/// `…_base64`; and where some of it was not kept, `…_gap` says after how many bytes how many are
+/// missing.
+pub fn output(id: JobId, token: Option<Token>, streams: &[(Stream, Vec<Chunk>)]) -> Value {
+    let mut value = json!({ "id": id.get(), "attempt": token.map(Token::get) });
+    for (stream, chunks) in streams {
+        let name = stream.name();
+        let mut bytes: Vec<u8> = Vec::new();
+        for chunk in chunks {
+            let n_before = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            // Only one piece is ever missing, in the middle, so what was kept so far is its place.
+            if chunk.offset > n_before && value.get(format!("{name}_gap")).is_none() {
+                value[format!("{name}_gap")] = json!({ "at": n_before, "bytes": chunk.offset - n_before });
+            }
+            bytes.extend_from_slice(&chunk.bytes);
+        }
+        match std::str::from_utf8(&bytes) {
             Ok(text) => value[name] = text.into(),
-            Err(_) => value[format!("{name}_base64")] = STANDARD.encode(bytes).into(),
+            Err(_) => value[format!("{name}_base64")] = STANDARD.encode(&bytes).into(),
         }
     }
     value
@@ -222,6 +281,13 @@ pub fn summary(counts: &[(&str, usize)]) -> String {
 /// An error, as it follows on stderr with `--json`.
 pub fn error(code: &str, message: &str, hint: Option<&str>) -> String {
     json!({ "v": 1, "error": { "code": code, "message": message, "hint": hint } }).to_string()
+}
+
+/// That `work --log json` had to make the queue file, a line like its events.
+pub fn queue_made(path: &Path, now: Timestamp) -> String {
+    let mut value = json!({ "v": 1, "at": words::utc(now), "event": "queue_made" });
+    set_path(&mut value, path);
+    value.to_string()
 }
 
 /// An event of `work --log json`, a line.

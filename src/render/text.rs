@@ -57,6 +57,11 @@ pub fn command_line(command: &Command) -> Vec<u8> {
     }
 }
 
+/// One word of a command line, such as a path, quoted where need be, as safe text.
+pub fn word(word: &[u8]) -> String {
+    safe(&command_line(&Command::Program(vec![word.to_vec()])))
+}
+
 /// A command as safe text; empty where there is none.
 pub fn command(command: Option<&Command>) -> String {
     command.map(|command| safe(&command_line(command))).unwrap_or_default()

@@ -57,9 +57,9 @@ pub enum Error {
         waited: Duration,
     },
     /// The disk is full. Nothing was written.
-    #[error("there is no space left for {}; nothing was written", .path.display())]
+    #[error("the disk under {} is full; nothing was written", .path.display())]
     Full {
-        /// The file that would have grown.
+        /// The file.
         path: PathBuf,
     },
     /// The system failed in the middle of a commit: it may or may not have taken effect.

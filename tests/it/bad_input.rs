@@ -139,6 +139,7 @@ fn verbs_that_look_answer_3_where_there_is_no_queue_and_make_none() {
         "doctor",
     ] {
         let output = queue.qctl(verb).exits(3).says(&queue.db().display().to_string());
+        let output = output.says("hint: name the file with --db or QCTL_DB");
         is_one_clear_line(&output);
     }
     assert!(everything(&queue.path(".")).is_empty());
@@ -147,8 +148,14 @@ fn verbs_that_look_answer_3_where_there_is_no_queue_and_make_none() {
 /// Claims that neither a verb that looks nor one that puts in touches the file.
 #[track_caller]
 fn is_refused(queue: &Sandbox, path: &Path, because: &str) {
+    is_refused_by(queue, path, because, &["list", "push true", "work --drain", "queue set a --priority 1", "doctor"]);
+}
+
+/// Claims that these verbs refuse the file, and do not touch it.
+#[track_caller]
+fn is_refused_by(queue: &Sandbox, path: &Path, because: &str, verbs: &[&str]) {
     let before = std::fs::read(path).ok();
-    for verb in ["list", "push true", "work --drain", "queue set a --priority 1", "doctor"] {
+    for verb in verbs {
         let words = shlex::split(&format!("--db {} {verb}", path.display())).expect("quotes that match");
         let output = queue.qctl_with(&words).exits(78).says(because).says(&path.display().to_string()).says("hint: ");
         is_one_clear_line(&output);
@@ -220,6 +227,64 @@ fn someone_elses_queue_is_refused() {
     }
     std::os::unix::fs::chown(queue.db(), Some(12345), None).expect("root may");
     is_refused(&queue, &queue.db(), "it belongs to user 12345, you are user 0");
+}
+
+/// Claims that user 12345 gets one line that names this path and why, and one that names the cure.
+#[track_caller]
+fn is_denied_to_another(queue: &Sandbox, path: &Path, because: &str) {
+    for verb in ["list", "push true", "work --drain"] {
+        let line = format!("setpriv --reuid 12345 --clear-groups qctl --db {} {verb}", path.display());
+        let output = queue.sh(&line).exits(78).says(because).says(&path.display().to_string()).says("hint: ");
+        is_one_clear_line(&output);
+    }
+}
+
+#[test]
+fn to_another_user_a_queue_is_denied_with_its_path_and_the_cure() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    let queue = Sandbox::new();
+    let allow = |name: &str, mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(queue.path(name), permissions).expect("it is ours");
+    };
+    allow(".", 0o755);
+    if queue.sh("setpriv --reuid 12345 --clear-groups qctl --version").err() != "" {
+        // Only root can become someone else, and not everywhere.
+        return;
+    }
+    queue.push("true");
+    is_denied_to_another(&queue, &queue.db(), "it belongs to user 0, you are user 12345");
+    for (folder, mode) in [("private", 0o700), ("open", 0o755), ("bare", 0o755)] {
+        queue.qctl(&format!("--db {folder}/queue.db push true")).succeeds();
+        allow(folder, mode);
+        chown(queue.path(folder).join("queue.db"), Some(12345), None).expect("root may");
+    }
+    is_denied_to_another(&queue, &queue.path("private/queue.db"), "Permission denied");
+    // Its own file, but what belongs beside it is not.
+    queue.sh("rm open/queue.db-*; rm -r open/queue.db-wake").exits(0);
+    is_denied_to_another(&queue, &queue.path("open/queue.db"), "could not be opened");
+    allow("bare/queue.db", 0o000);
+    is_denied_to_another(&queue, &queue.path("bare/queue.db"), "Permission denied");
+    let output = queue.sh("setpriv --reuid 12345 --clear-groups qctl --db new.db push true").exits(78);
+    is_one_clear_line(&output.says("new.db could not be opened: Permission denied").says("hint: "));
+}
+
+#[test]
+fn a_damaged_file_is_told_with_what_can_be_saved() {
+    let queue = Sandbox::new();
+    queue.sh("seq 500 | sed 's/.*/true/' | qctl import").succeeds();
+    let conn = rusqlite::Connection::open(queue.db()).expect("the queue");
+    conn.execute_batch("pragma wal_checkpoint(truncate)").expect("nobody reads");
+    drop(conn);
+    let mut bytes = std::fs::read(queue.db()).expect("the queue");
+    // The first page says that it is a queue; what follows is no longer one.
+    bytes[4096..].fill(0xa5);
+    std::fs::write(queue.db(), bytes).expect("the queue");
+    let output = queue.qctl("list").says("sqlite3 FILE .recover");
+    assert!(output.err().contains("is damaged"), "{}", output.story());
+    let verbs = ["list", "push true", "work --drain", "queue set a --priority 1"];
+    is_refused_by(&queue, &queue.db(), "is damaged", &verbs);
+    queue.qctl("doctor").exits(1);
 }
 
 #[test]

@@ -183,7 +183,11 @@ fn reach(path: &Path, is_folder: bool) -> Reach {
 }
 
 fn check_file_system(path: &Path) -> Result<()> {
-    let magic = magic(path)?;
+    judge(magic(path)?, path)
+}
+
+/// Whether a queue may lie on a file system of this kind.
+fn judge(magic: i64, path: &Path) -> Result<()> {
     match UNSAFE.iter().find(|&&(unsafe_magic, _)| unsafe_magic == magic) {
         Some((_, name)) => {
             let why = format!("it is on {name}, where a write-ahead log is not safe");
@@ -216,11 +220,6 @@ pub(super) fn free_bytes(path: &Path) -> Result<u64> {
     };
     let stat = statvfs(folder).map_err(|errno| Error::Refused { path: folder.to_owned(), source: errno.into() })?;
     Ok(stat.blocks_available() * stat.fragment_size())
-}
-
-/// Whether the file system of the file is mounted for reading only.
-pub(super) fn is_read_only(path: &Path) -> bool {
-    reach(path, false) == Reach::ReadOnly
 }
 
 /// As many bytes are written at once where the index of the log grows, and some file systems give up
@@ -266,6 +265,18 @@ mod tests {
     fn every_file_system_has_one_verdict() {
         for (magic, name) in SAFE {
             assert!(!UNSAFE.iter().any(|&(bad, _)| bad == magic), "{name}");
+            assert!(judge(magic, Path::new("/q/queue.db")).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unsafe_one_is_told_by_name() {
+        for (magic, name) in UNSAFE {
+            let error = judge(magic, Path::new("/mnt/queue.db")).expect_err("it is not safe").to_string();
+            assert!(
+                error.starts_with("/mnt/queue.db cannot hold a queue: it is on ") && error.contains(name),
+                "{error}"
+            );
         }
     }
 

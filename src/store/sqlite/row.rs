@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use nix::unistd::{AccessFlags, access};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef};
 use rusqlite::{ErrorCode, Row, ToSql, ffi};
 
@@ -247,16 +248,17 @@ pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
         _ if extended == ffi::SQLITE_IOERR_SHMSIZE && place::is_full(&path) => Error::Full { path },
         // The log could not be made: SQLite does not say why.
         ErrorCode::CannotOpen if place::is_full(&path) => Error::Full { path },
-        ErrorCode::CannotOpen if place::is_read_only(&path) => {
-            Error::Refused { path, source: std::io::ErrorKind::ReadOnlyFilesystem.into() }
-        }
         ErrorCode::SystemIoFailure => Error::Failing { path, source: Box::new(error) },
         ErrorCode::DatabaseCorrupt => Error::Corrupt { path, source: Box::new(error) },
         ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
             let source = match extended {
                 ffi::SQLITE_READONLY_DBMOVED => return Error::Moved { path },
                 _ if code == ErrorCode::ReadOnly => std::io::ErrorKind::ReadOnlyFilesystem.into(),
-                _ => std::io::Error::other(error),
+                // SQLite tells neither what it could not open nor why; without access it is that.
+                _ => match access(&path, AccessFlags::R_OK | AccessFlags::W_OK) {
+                    Err(errno) => errno.into(),
+                    Ok(()) => std::io::Error::other("what lies beside it cannot be made or opened"),
+                },
             };
             Error::Refused { path, source }
         }

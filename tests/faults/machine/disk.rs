@@ -15,7 +15,7 @@ fn a_full_disk_refuses_a_push_with_75_names_the_file_and_the_cure_and_takes_it_l
         disk.qctl(verb)
             .exits(75)
             .prints("")
-            .says("no space left for ")
+            .says("the disk under ")
             .says("/disk/queue.db")
             .says("hint: make room, then try again");
     }
@@ -82,7 +82,7 @@ fn a_worker_on_a_full_disk_says_so_keeps_its_jobs_and_records_them_when_there_is
     disk.fill();
     disk.queue.write("go", "");
     disk.queue.wait_until("it has printed", || disk.queue.path("printed").exists());
-    disk.queue.wait_for_text("said", "no space left for ");
+    disk.queue.wait_for_text("said", "is full");
     let full_since = disk.queue.uptime();
     disk.queue.wait_until("every lease has run out thrice", || {
         disk.queue.uptime().since(full_since) > Duration::from_millis(3500)
@@ -96,7 +96,7 @@ fn a_worker_on_a_full_disk_says_so_keeps_its_jobs_and_records_them_when_there_is
     assert_eq!(printed, format!("first\n{}last\n", (1..=10000).map(|n| format!("{n}\n")).collect::<String>()));
     assert_eq!(disk.queue.read("runs"), "1\n");
     let said = disk.queue.read("said");
-    assert!(said.matches("no space left").count() <= 2, "it is said once a minute, not once a second\n{said}");
+    assert!(said.matches("is full").count() <= 2, "it is said once a minute, not once a second\n{said}");
     disk.qctl("push true").succeeds();
     disk.wait_for_state(2, "succeeded");
     worker.stops().succeeds();
@@ -112,7 +112,7 @@ fn a_job_that_ended_on_a_full_disk_and_whose_worker_was_killed_runs_again() {
     disk.queue.wait_until("the job runs", || disk.queue.path("started").exists());
     disk.fill();
     disk.queue.write("end", "");
-    disk.queue.wait_for_text("said", "no space left for ");
+    disk.queue.wait_for_text("said", "is full");
     worker.dies();
     disk.make_room();
     disk.qctl("work --drain -q").succeeds();

@@ -2,6 +2,7 @@
 
 mod output;
 mod sandbox;
+pub(crate) mod schema;
 pub(crate) mod session;
 mod terminal;
 

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::process;
 
+use super::schema;
+
 /// What a command answered.
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -83,6 +85,24 @@ impl Output {
     #[track_caller]
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("no JSON: {error}\n{}", self.story()))
+    }
+
+    /// Claims that stdout is one line with one document, of the shape that this schema describes.
+    #[track_caller]
+    pub(crate) fn gives(self, schema: &str) -> Self {
+        assert!(self.out().lines().count() == 1 && self.out().ends_with('\n'), "not one line\n{}", self.story());
+        schema::fits(&self.json(), schema);
+        self
+    }
+
+    /// Claims that an error is the last line of stderr, and the only document there.
+    #[track_caller]
+    pub(crate) fn gives_error(self) -> Self {
+        let err = self.err();
+        let documents: Vec<&str> = err.lines().filter(|line| line.starts_with('{')).collect();
+        assert!(documents.len() == 1 && err.lines().last() == documents.first().copied(), "{}", self.story());
+        schema::fits(&serde_json::from_str(documents[0]).expect("a document"), "error");
+        self
     }
 
     /// Everything, for the message of a failed claim.
