@@ -11,6 +11,10 @@ pub(super) fn found(target: &Target) -> Option<Failure> {
     let parts = store::parts(target);
     let (folder, files) = parts.split_last()?;
     let me = config::user();
+    if files.first()?.owner != me {
+        // That is refused in any case.
+        return None;
+    }
     let open: Vec<&Part> = files.iter().chain([folder].into_iter().filter(|folder| !keeps(folder))).collect();
     let open: Vec<&Part> = open.into_iter().filter(|part| part.is_writable_by_others()).collect();
     if !open.is_empty() {

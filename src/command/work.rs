@@ -206,7 +206,10 @@ impl Work {
         match shared::found(target) {
             Some(failure) if !self.allow_shared => Err(failure),
             Some(failure) if !self.cron => {
-                ctx.ui.say(format_args!("qctl: {}", failure.message));
+                match self.log {
+                    Log::Json => ctx.ui.say(json::queue_shared(&failure.message, ctx.now())),
+                    Log::Human | Log::None => ctx.ui.say(format_args!("qctl: {}", failure.message)),
+                }
                 Ok(())
             }
             Some(_) | None => Ok(()),

@@ -290,6 +290,11 @@ pub fn queue_made(path: &Path, now: Timestamp) -> String {
     value.to_string()
 }
 
+/// That others can write the queue which `work --log json` works, a line like its events.
+pub fn queue_shared(message: &str, now: Timestamp) -> String {
+    json!({ "v": 1, "at": words::utc(now), "event": "queue_shared", "message": message }).to_string()
+}
+
 /// An event of `work --log json`, a line.
 pub fn event(event: &Event<'_>, now: Timestamp) -> String {
     let mut value = json!({ "v": 1, "at": words::utc(now) });

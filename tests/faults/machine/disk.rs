@@ -142,7 +142,7 @@ fn on_a_disk_mounted_for_reading_one_may_look_and_changes_are_refused_with_78() 
     disk.sh("qctl --db disk/new.db push true").exits(78).says("/disk/new.db").says("hint: mount it for writing");
     // Without the index of the log, which has to be made then, not even looking works.
     disk.sh("mount -o remount,rw disk; rm disk/queue.db-shm; mount -o remount,ro disk").succeeds();
-    disk.qctl("list").exits(78).says("/disk/queue.db").says("read-only").says("hint: mount it for writing");
+    disk.qctl("list").exits(78).says("/disk/queue.db").says("Read-only").says("hint: mount it for writing");
     disk.sh("mount -o remount,rw disk").succeeds();
     disk.qctl("push true").succeeds().prints("2\n");
     disk.qctl("work --drain -q").succeeds();
