@@ -151,7 +151,7 @@ fn whichever_write_or_sync_fails_nothing_is_said_that_is_not_so() {
         for (call, n) in Traced::run(&queue, None, case.line).counts() {
             for error in ["EIO", "ENOSPC"] {
                 // Each sync, and of the writes as many as the dose allows, the last ones always.
-                let n_tried = if call == "pwrite64" { 6 * dose.factor } else { 12 * dose.factor };
+                let n_tried = if call == "pwrite64" { 3 * dose.factor } else { 6 * dose.factor };
                 let mut places: Vec<usize> = (1..=n).collect();
                 chance.shuffle(&mut places);
                 places.truncate(n_tried);
