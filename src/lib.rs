@@ -48,3 +48,7 @@ pub mod store;
 pub mod ui;
 pub mod wake;
 pub mod worker;
+
+// For the tests that feed it garbage, and for nobody else; see there.
+#[doc(hidden)]
+pub use command::outside;

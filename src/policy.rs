@@ -48,7 +48,7 @@ fn after_loss(job: &Job) -> Verdict {
     let is_cancelled = matches!(job.state, State::Running { cancel_requested: true, .. });
     if is_cancelled {
         Verdict::Cancel
-    } else if job.crashes + 1 >= MAX_CRASHES {
+    } else if job.crashes.saturating_add(1) >= MAX_CRASHES {
         Verdict::Die { reason: Reason::Crashed }
     } else {
         Verdict::HandBack
@@ -65,7 +65,8 @@ pub fn pause(terms: &Terms, failures: u32, spread: f64) -> Duration {
         Jitter::Half => 0.5,
         Jitter::Full => 0.0,
     };
-    full.mul_f64(fixed_share + (1.0 - fixed_share) * spread.clamp(0.0, 1.0))
+    // At the scale of centuries a float is off by more than the smallest unit.
+    full.mul_f64(fixed_share + (1.0 - fixed_share) * spread.clamp(0.0, 1.0)).min(full)
 }
 
 fn full_pause(backoff: &Backoff, failures: u32) -> Duration {
@@ -149,6 +150,12 @@ mod tests {
         let terms = terms(Backoff::List([1, 5].map(Duration::from_secs).to_vec()), Jitter::None);
         let pauses: Vec<u64> = (1..=4).map(|n| pause(&terms, n, 0.0).as_secs()).collect();
         assert_eq!(pauses, [1, 5, 5, 5]);
+    }
+
+    #[test]
+    fn a_pause_of_centuries_is_no_longer_than_its_cap() {
+        let cap = Duration::from_millis(11_111_111_111_110);
+        assert_eq!(pause(&terms(Backoff::Fixed(cap), Jitter::Half), 1, 1.0), cap);
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Awaited {
 
 /// The same jobs as the fewest ranges, for a store that is asked once for each; they are in order.
 pub(super) fn ranges(ids: &[JobId]) -> Vec<IdRange> {
-    let runs = ids.chunk_by(|one, next| one.get() + 1 == next.get());
+    let runs = ids.chunk_by(|one, next| one.get() == next.get() - 1);
     runs.map(|run| IdRange { first: run[0], last: run[run.len() - 1] }).collect()
 }
 

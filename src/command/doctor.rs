@@ -132,8 +132,9 @@ impl Diagnosis {
         let causes: &[&str] = match error {
             E::Refused { .. } => place::SHUTS_OUT,
             E::Full { .. } => &[place::SPACE],
-            E::Corrupt { .. } => &[place::DAMAGE],
-            E::Backend(_) | E::Unknown { .. } | E::Failing { .. } => &[place::DAMAGE, place::SCHEMA],
+            E::Corrupt { .. } | E::Backend(_) | E::Unknown { .. } | E::Failing { .. } => {
+                &[place::DAMAGE, place::SCHEMA]
+            }
             E::Missing { .. }
             | E::NotAQueue { .. }
             | E::TooNew { .. }

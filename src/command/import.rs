@@ -109,6 +109,12 @@ impl Import {
     }
 }
 
+/// What each line describes, for one who stands in the root folder and tells times in UTC.
+pub(super) fn drafts(text: &[u8], now: Timestamp) -> Vec<Result<Draft, String>> {
+    let reader = Reader { queue: QueueName::default(), cwd: PathBuf::from("/"), now, zone: || TimeZone::UTC };
+    lines(text).map(|(_, line)| reader.draft(line)).collect()
+}
+
 /// The ids as one text; a million of them as a list of texts would be half of the memory.
 fn ids(pushed: &[Pushed], separator: &str) -> String {
     let mut text = String::new();

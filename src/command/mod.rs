@@ -1,8 +1,9 @@
 //! One file for each verb: its help, its arguments and its effect on one screen.
 //!
 //! A verb knows no other verb. What several share stands in files of its own: how jobs are described
-//! (`draft`, `job_options`), kept from others (`shared`), meant (`selection`), followed (`follow`) and waited for (`waiter`,
-//! `awaited`, `unserved`), and what is left behind about them (`report`, `whole_file`).
+//! (`draft`, `job_options`), kept from others (`shared`), meant (`selection`), followed (`follow`) and
+//! waited for (`waiter`, `awaited`, `unserved`), and what is left behind about them (`report`,
+//! `whole_file`). `outside` is for tests.
 
 mod awaited;
 pub(crate) mod backup;
@@ -20,6 +21,7 @@ pub(crate) mod import;
 mod job_options;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub mod outside;
 pub(crate) mod prune;
 pub(crate) mod push;
 pub(crate) mod queue;

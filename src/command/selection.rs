@@ -15,7 +15,7 @@ const MAX_NAMED: u64 = 1_000_000;
 ///
 /// Not found, before anything is done to any of them.
 pub(super) fn named(store: &mut dyn Store, ids: &[IdRange]) -> Result<Vec<(JobId, StateKind)>, Failure> {
-    if ids.iter().map(|range| range.len()).sum::<u64>() > MAX_NAMED {
+    if ids.iter().map(|range| range.len()).fold(0, u64::saturating_add) > MAX_NAMED {
         return Err(Failure::usage(format!("more than {MAX_NAMED} jobs are named")));
     }
     let mut standings: Vec<(JobId, StateKind)> = Vec::new();

@@ -108,7 +108,8 @@ fn course(slots: &[Pace], since: Timestamp, now: Timestamp) -> Vec<u64> {
         let end = Pace::slot_of(now).plus(Pace::SLOT);
         let from_end = end.since(pace.slot.plus(Duration::from_millis(1))).as_millis() / per_column.as_millis();
         if let Some(column) = usize::try_from(from_end).ok().and_then(|n| n_columns.checked_sub(n + 1)) {
-            course[column] += pace.succeeded.count() + pace.failed.count();
+            course[column] =
+                [pace.succeeded.count(), pace.failed.count()].into_iter().fold(course[column], u64::saturating_add);
         }
     }
     course

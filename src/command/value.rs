@@ -5,8 +5,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use jiff::civil;
 use jiff::tz::TimeZone;
+use jiff::{ZonedDateTime, civil};
 
 use crate::clock::Timestamp;
 use crate::job::{Backoff, IdRange, Jitter, JobId, NewJob, QueueName, QueuePattern, StateKind};
@@ -80,25 +80,33 @@ pub(crate) fn instant(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Tim
     if let Ok(instant) = text.parse::<jiff::Timestamp>() {
         return Ok(Timestamp::from_millis(instant.as_millisecond()));
     }
-    let local = if is_time_of_day(text) { next(text, now, zone) } else { text.parse::<civil::DateTime>().ok() };
-    local
-        .and_then(|local| local.to_zoned_datetime(zone.clone()).ok())
-        .map(|zoned| Timestamp::from_millis(zoned.timestamp().as_millisecond()))
-        .ok_or_else(|| {
-            format!("{text:?} is no instant; write 2026-11-23T18:00:00Z, \"2026-11-23 18:00\", 18:00 or @1795000000")
-        })
+    let instant = if is_time_of_day(text) {
+        next(text, now, zone)
+    } else {
+        text.parse::<civil::DateTime>().ok().and_then(|local| local.to_zoned_datetime(zone.clone()).ok())
+    };
+    instant.map(|zoned| Timestamp::from_millis(zoned.timestamp().as_millisecond())).ok_or_else(|| {
+        format!("{text:?} is no instant; write 2026-11-23T18:00:00Z, \"2026-11-23 18:00\", 18:00 or @1795000000")
+    })
 }
 
 fn is_time_of_day(text: &str) -> bool {
     text.len() <= 8 && text.contains(':') && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b':')
 }
 
-/// The next time that local clocks show this.
-fn next(text: &str, now: Timestamp, zone: &TimeZone) -> Option<civil::DateTime> {
+/// The next time that local clocks show this. In the hour that they show twice it may be the second one,
+/// although clocks showed it before.
+fn next(text: &str, now: Timestamp, zone: &TimeZone) -> Option<ZonedDateTime> {
     let time: civil::Time = text.parse().ok()?;
-    let here = jiff::Timestamp::from_millisecond(now.as_millis()).ok()?.to_zoned_datetime(zone.clone()).datetime();
-    let today = here.date().to_datetime(time);
-    if today > here { Some(today) } else { today.checked_add(jiff::Span::new().days(1)).ok() }
+    let now = jiff::Timestamp::from_millisecond(now.as_millis()).ok()?;
+    let today = now.to_zoned_datetime(zone.clone()).date();
+    let tomorrow = today.tomorrow().ok();
+    let shown = [Some(today), tomorrow]
+        .into_iter()
+        .flatten()
+        .map(|day| zone.to_ambiguous_zoned_datetime(day.to_datetime(time)));
+    let instants = shown.flat_map(|shown| [shown.clone().compatible(), shown.later()]);
+    instants.filter_map(Result::ok).find(|zoned| zoned.timestamp() > now)
 }
 
 /// How pauses grow: `exp:BASE..CAP`, `fixed:D` or `list:D,D,…`.
@@ -239,6 +247,21 @@ mod tests {
         for wrong in ["tomorrow", "25:00", "@soon", ""] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_time_of_day_that_clocks_show_twice_is_the_next_of_the_two() {
+        let zone = TimeZone::get("Europe/Berlin").expect("zones are bundled");
+        let read = |now: &str, text| {
+            let now: jiff::Timestamp = now.parse().expect("an instant");
+            instant(text, Timestamp::from_millis(now.as_millisecond()), &zone).map(crate::render::words::utc)
+        };
+        let at = |text: &str| Ok(text.to_owned());
+        assert_eq!(read("2026-10-25T00:10:00Z", "02:30"), at("2026-10-25T00:30:00.000Z"));
+        assert_eq!(read("2026-10-25T00:40:00Z", "02:30"), at("2026-10-25T01:30:00.000Z"));
+        assert_eq!(read("2026-10-25T01:10:00Z", "02:30"), at("2026-10-25T01:30:00.000Z"));
+        assert_eq!(read("2026-10-25T01:40:00Z", "02:30"), at("2026-10-26T01:30:00.000Z"));
+        assert_eq!(read("2026-03-29T00:40:00Z", "02:30"), at("2026-03-29T01:30:00.000Z"), "clocks show 03:30 then");
     }
 
     #[test]

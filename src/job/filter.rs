@@ -48,7 +48,8 @@ impl Tally {
 
     /// Counts `n` more (fewer, if negative).
     pub fn add(&mut self, state: StateKind, n: i64) {
-        self.0[state as usize] += n;
+        let count = &mut self.0[state as usize];
+        *count = count.saturating_add(n);
     }
 
     /// Whether no job is counted, or the jobs that came and went balance.

@@ -26,7 +26,8 @@ impl Histogram {
 
     /// Counts `n` more lengths that round to `rounded` milliseconds.
     pub fn add(&mut self, rounded: u64, n: u64) {
-        *self.0.entry(rounded).or_default() += n;
+        let count = self.0.entry(rounded).or_default();
+        *count = count.saturating_add(n);
     }
 
     /// Counts all that `other` has.
@@ -38,7 +39,7 @@ impl Histogram {
 
     /// How many lengths are counted.
     pub fn count(&self) -> u64 {
-        self.0.values().sum()
+        self.0.values().fold(0, |sum: u64, &n| sum.saturating_add(n))
     }
 
     /// The length that `percent` (0 to 100) of all do not exceed, by the nearest-rank rule; `None`
@@ -46,10 +47,10 @@ impl Histogram {
     ///
     /// It is the middle of what was rounded to the same value: within 3.2 % of the true one.
     pub fn percentile(&self, percent: u64) -> Option<Duration> {
-        let rank = (self.count() * percent).div_ceil(100).max(1);
+        let rank = (u128::from(self.count()) * u128::from(percent)).div_ceil(100).max(1);
         let mut n_below = 0;
         self.0.iter().find_map(|(&rounded, &n)| {
-            n_below += n;
+            n_below += u128::from(n);
             (n_below >= rank).then(|| Duration::from_millis(middle(rounded)))
         })
     }

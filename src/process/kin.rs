@@ -4,35 +4,130 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::{Pid, getpgid, getpgrp, getpid};
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getpgrp, getpid};
+
+use super::handle::Handle;
 
 /// Whether the group has a living member besides `leader`.
 pub(super) fn has_members(group: Pid, leader: Pid) -> bool {
-    processes().any(|pid| pid != leader && is_living_member(pid, group))
+    processes().any(|pid| pid != leader && group_of(pid) == Some(group))
 }
 
-fn is_living_member(pid: Pid, group: Pid) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+/// The group of a process that has not ended.
+fn group_of(pid: Pid) -> Option<Pid> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may itself hold spaces and parentheses: what counts is after the last.
-    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
+    let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace();
-    let (state, group_field) = (fields.next(), fields.nth(1));
-    !matches!(state, Some("Z" | "X")) && group_field.and_then(|field| field.parse().ok()) == Some(group.as_raw())
+    let (state, group) = (fields.next()?, fields.nth(1)?);
+    if matches!(state, "Z" | "X") { None } else { group.parse().ok().map(Pid::from_raw) }
 }
 
-/// The processes that hold a lock on this byte of the file with this inode, by any of their open
-/// files. Of other users' processes nothing is known.
-pub fn holders(inode: u64, byte: i64) -> Vec<i32> {
-    let me = getpid();
-    processes().filter(|&pid| pid != me && is_holder(pid, inode, byte)).map(Pid::as_raw).collect()
+/// A locked byte of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockedByte {
+    /// The device of the file.
+    pub device: u64,
+    /// The inode of the file.
+    pub inode: u64,
+    /// The byte.
+    pub byte: i64,
 }
 
-fn is_holder(pid: Pid, inode: u64, byte: i64) -> bool {
+/// How often one look goes over all processes for those that were started meanwhile.
+const MAX_ROUNDS: usize = 100;
+
+/// What a command left running, told by a lock that its processes inherited, and ended by someone who
+/// is not their parent.
+///
+/// Those that hold the lock belong to it, and so do those in their groups, even when none of the group
+/// holds it any more: many a program closes the files that it inherited. Of other users' processes
+/// nothing is known.
+///
+/// Each is signalled through a handle that was open when it was seen to belong, so that a number that
+/// has come to mean another process is not hit.
+#[derive(Debug, Default)]
+pub struct Remnant {
+    members: Vec<Handle>,
+}
+
+impl Remnant {
+    /// Looks who is left, `spare` not counted; answers whether anyone is.
+    pub fn look(&mut self, lock: Option<LockedByte>, spare: Option<i32>) -> bool {
+        self.members.retain(Handle::is_alive);
+        for _ in 0..MAX_ROUNDS {
+            // Whoever belongs may lead or be in a group of which others are.
+            if !self.take_in(lock, spare) {
+                break;
+            }
+        }
+        !self.members.is_empty()
+    }
+
+    /// Asks all to end.
+    pub fn ask(&self) {
+        for member in &self.members {
+            member.send(Signal::SIGTERM);
+            // A stopped process does not hear it before it goes on.
+            member.send(Signal::SIGCONT);
+        }
+    }
+
+    /// Ends all, and whomever they start meanwhile: they are stopped until there is no newcomer.
+    pub fn kill(&mut self, lock: Option<LockedByte>, spare: Option<i32>) {
+        for _ in 0..MAX_ROUNDS {
+            self.send(Signal::SIGSTOP);
+            if !self.take_in(lock, spare) {
+                break;
+            }
+        }
+        self.send(Signal::SIGKILL);
+    }
+
+    fn send(&self, signal: Signal) {
+        for member in &self.members {
+            member.send(signal);
+        }
+    }
+
+    /// Takes in who belongs and is not known yet; answers whether there was anyone.
+    fn take_in(&mut self, lock: Option<LockedByte>, spare: Option<i32>) -> bool {
+        let (me, groups, n_before) = (getpid(), self.groups(), self.members.len());
+        let belongs = |pid: Pid| {
+            group_of(pid).is_some_and(|group| groups.contains(&group)) || lock.is_some_and(|lock| holds(pid, lock))
+        };
+        for pid in processes() {
+            let is_known = self.members.iter().any(|member| member.pid() == pid && member.is_alive());
+            if pid == me || Some(pid.as_raw()) == spare || is_known || !belongs(pid) {
+                continue;
+            }
+            // Once more, now that it cannot be taken for another.
+            let newcomer = Handle::open(pid).ok().filter(|handle| belongs(pid) && handle.is_alive());
+            self.members.extend(newcomer);
+        }
+        self.members.len() > n_before
+    }
+
+    /// The groups that consist of members: led by one, or by nobody any more. A command leads a group of
+    /// its own, but one whose start was cut short is still in that of whoever started it.
+    ///
+    /// A group has its number for as long as a member lives.
+    fn groups(&self) -> Vec<Pid> {
+        let is_member = |pid| self.members.iter().any(|member| member.pid() == pid);
+        let group = |member: &Handle| group_of(member.pid()).filter(|_| member.is_alive());
+        let groups = self.members.iter().filter_map(group);
+        groups.filter(|&group| group != getpgrp() && (is_member(group) || group_of(group).is_none())).collect()
+    }
+}
+
+/// Whether any open file of the process has this lock.
+fn holds(pid: Pid, lock: LockedByte) -> bool {
     let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     files.flatten().any(|file| {
-        let is_the_file = fs::metadata(file.path()).is_ok_and(|meta| meta.ino() == inode);
-        is_the_file && has_lock(Path::new(&format!("/proc/{pid}/fdinfo")).join(file.file_name()).as_path(), byte)
+        let is_the_file =
+            fs::metadata(file.path()).is_ok_and(|meta| (meta.dev(), meta.ino()) == (lock.device, lock.inode));
+        is_the_file && has_lock(Path::new(&format!("/proc/{pid}/fdinfo")).join(file.file_name()).as_path(), lock.byte)
     })
 }
 
@@ -47,26 +142,78 @@ fn has_lock(fdinfo: &Path, byte: i64) -> bool {
         .any(|line| line.split_ascii_whitespace().rev().nth(1) == Some(&byte))
 }
 
-/// Signals the groups of all holders of the lock, except `spare`; answers whether there were any.
-///
-/// Whoever is signalled was just seen to hold the lock, so a number that has come to mean another
-/// process is not hit. `is_final` kills, otherwise they are asked.
-pub fn stop_holders(inode: u64, byte: i64, spare: Option<i32>, is_final: bool) -> bool {
-    let signal = if is_final { Signal::SIGKILL } else { Signal::SIGTERM };
-    let mut has_any = false;
-    for pid in holders(inode, byte).into_iter().filter(|&pid| Some(pid) != spare) {
-        has_any = true;
-        let pid = Pid::from_raw(pid);
-        // Whoever has gone meanwhile needs no signal.
-        let _ = match getpgid(Some(pid)) {
-            Ok(group) if group != getpgrp() => killpg(group, signal).and_then(|()| killpg(group, Signal::SIGCONT)),
-            Ok(_) | Err(_) => kill(pid, signal),
-        };
-    }
-    has_any
-}
-
 fn processes() -> impl Iterator<Item = Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Child, Command, Stdio};
+
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::libc;
+
+    use super::*;
+
+    /// A sleeper in the group of `leader`, or in its own, that holds this file.
+    fn sleeper(leader: Option<&Child>, file: Option<&File>) -> Child {
+        let group = leader.map_or(0, |leader| i32::try_from(leader.id()).expect("process numbers are small"));
+        let stdin = file.map_or_else(Stdio::null, |file| file.try_clone().expect("a second one").into());
+        Command::new("/bin/sleep").arg("60").process_group(group).stdin(stdin).spawn().expect("it starts")
+    }
+
+    /// Locks a byte of the file for whoever inherits it.
+    fn lock(file: &File) -> LockedByte {
+        let byte = libc::flock {
+            l_type: libc::F_RDLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 1 << 61,
+            l_len: 1,
+            l_pid: 0,
+        };
+        fcntl(file, FcntlArg::F_OFD_SETLK(&byte)).expect("a lock");
+        let meta = file.metadata().expect("what it is");
+        LockedByte { device: meta.dev(), inode: meta.ino(), byte: 1 << 61 }
+    }
+
+    fn is_running(child: &mut Child) -> bool {
+        child.try_wait().expect("a look").is_none()
+    }
+
+    #[test]
+    fn holders_and_their_groups_are_ended_but_no_group_whose_leader_is_a_stranger() {
+        let file = tempfile::tempfile().expect("a file");
+        let lock = lock(&file);
+        let (mut stranger, mut leader) = (sleeper(None, None), sleeper(None, Some(&file)));
+        let mut start_cut_short = sleeper(Some(&stranger), Some(&file));
+        let mut has_closed_it = sleeper(Some(&leader), None);
+
+        let mut remnant = Remnant::default();
+        assert!(!remnant.look(Some(LockedByte { device: lock.device + 1, ..lock }), None));
+        assert!(remnant.look(Some(lock), None));
+        remnant.kill(Some(lock), None);
+        for ended in [&mut leader, &mut start_cut_short, &mut has_closed_it] {
+            ended.wait().expect("it ends");
+        }
+        assert!(!remnant.look(Some(lock), None));
+        assert!(is_running(&mut stranger));
+        stranger.kill().expect("it runs");
+        stranger.wait().expect("it ends");
+    }
+
+    #[test]
+    fn whom_is_to_be_spared_is_spared() {
+        let file = tempfile::tempfile().expect("a file");
+        let lock = lock(&file);
+        let mut hung = sleeper(None, Some(&file));
+        let mut remnant = Remnant::default();
+        assert!(!remnant.look(Some(lock), i32::try_from(hung.id()).ok()));
+        remnant.kill(None, None);
+        assert!(is_running(&mut hung));
+        hung.kill().expect("it runs");
+        hung.wait().expect("it ends");
+    }
 }

@@ -8,11 +8,13 @@
 //!   each would silently make it a `fork`.
 //! - A command leads a process group of its own, and signals go to the group. The last one is sent
 //!   before the leader is reaped, while its number cannot mean anyone else.
+//! - What is no child of this process is never signalled by its number.
 //! - Its output is always read, kept or not, so that it never blocks on a full pipe; and never read
 //!   to its end after the leader has gone, because something in the background may hold it open.
 
 mod capture;
 mod child;
+mod handle;
 mod kin;
 mod limit;
 mod reap;
@@ -20,7 +22,7 @@ mod spawn;
 
 pub use capture::{CAP, Capture, Piece};
 pub use child::{Child, Exit};
-pub use kin::{holders, stop_holders};
+pub use kin::{LockedByte, Remnant};
 pub use limit::open_file_limit;
 pub use reap::{Used, adopted};
 pub use spawn::{Launch, SpawnError};

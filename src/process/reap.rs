@@ -1,7 +1,7 @@
 //! Waiting for a process to end, and taking its remains.
 //!
-//! The one file of this room with `unsafe` in it: neither std nor nix has `wait4`, and only `wait4`
-//! tells what one process used rather than all of them together.
+//! There is `unsafe` in it: neither std nor nix has `wait4`, and only `wait4` tells what one process used
+//! rather than all of them together.
 #![expect(unsafe_code, reason = "wait4 is in no safe library")]
 
 use std::io;

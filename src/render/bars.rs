@@ -13,7 +13,8 @@ const ASCII_HEIGHTS: [&str; 9] = [" ", ".", ".", ":", ":", "|", "|", "#", "#"];
 pub fn sparkline(counts: &[u64], look: &Look) -> String {
     let heights = if look.has_unicode { HEIGHTS } else { ASCII_HEIGHTS };
     let highest = counts.iter().copied().max().unwrap_or(0).max(1);
-    let height = |count: u64| usize::try_from((count * 8).div_ceil(highest)).unwrap_or(8).min(8);
+    let height =
+        |count: u64| usize::try_from((u128::from(count) * 8).div_ceil(u128::from(highest))).unwrap_or(8).min(8);
     counts.iter().map(|&count| heights[height(count)]).collect()
 }
 

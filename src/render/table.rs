@@ -86,13 +86,13 @@ pub fn stats(queues: &[(Queue, Option<Pace>, Vec<u64>)], look: &Look) -> String 
     let rows = queues.iter().map(|(queue, pace, course)| {
         let n = |state| queue.tally.get(state);
         let (succeeded, failed) = super::ended(pace.as_ref());
-        let failure_rate = match succeeded + failed {
+        let failure_rate = match u128::from(succeeded) + u128::from(failed) {
             0 => "-".to_owned(),
-            n => format!("{}%", (failed * 100 + n / 2) / n),
+            n => format!("{}%", (u128::from(failed) * 100 + n / 2) / n),
         };
         let length = |length: Option<std::time::Duration>| length.map_or("-".to_owned(), words::length);
         let [run, wait] = super::percentiles(pace.as_ref()).map(|lengths| lengths.map(length));
-        let mut row = vec![name(queue), (n(Ready) + n(Blocked)).to_string(), n(Running).to_string()];
+        let mut row = vec![name(queue), n(Ready).saturating_add(n(Blocked)).to_string(), n(Running).to_string()];
         row.extend([n(Scheduled), n(Retrying), n(Dead)].map(|n| n.to_string()));
         row.extend([succeeded.to_string(), failure_rate]);
         row.extend(run);

@@ -122,17 +122,23 @@ pub fn colors_only(bytes: &[u8]) -> String {
         }
         // Up to the next byte that could begin a colour.
         let end = rest[1..].iter().position(|&byte| byte == 0x1b).map_or(rest.len(), |at| at + 1);
-        let lines: Vec<String> = rest[..end].split(|&byte| byte == b'\n').map(keep_tabs).collect();
-        text.push_str(&lines.join("\n"));
+        for line in rest[..end].split_inclusive(|&byte| byte == b'\n') {
+            push_line(&mut text, line);
+        }
         rest = &rest[end..];
     }
     text
 }
 
-fn keep_tabs(line: &[u8]) -> String {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let cells: Vec<String> = line.split(|&byte| byte == b'\t').map(safe).collect();
-    cells.join("\t")
+/// A line, or what of one was read by now. A carriage return is a part of the line end or is shown.
+fn push_line(text: &mut String, line: &[u8]) {
+    let (words, end) = match line.strip_suffix(b"\n") {
+        Some(line) => (line.strip_suffix(b"\r").unwrap_or(line), "\n"),
+        None => (line, ""),
+    };
+    let cells: Vec<String> = words.split(|&byte| byte == b'\t').map(safe).collect();
+    text.push_str(&cells.join("\t"));
+    text.push_str(end);
 }
 
 /// How much of some output can be shown on a terminal before more of it is known: all but the
@@ -193,6 +199,12 @@ mod tests {
             "\x1b[1;31mred\x1b[0m\n\\x1b]0;title\\x07\t."
         );
         assert_eq!(colors_only(b"\x1b[2J\x1b"), "\\x1b[2J\\x1b");
+    }
+
+    #[test]
+    fn a_carriage_return_is_part_of_a_line_end_or_is_seen() {
+        assert_eq!(colors_only(b"a\r\nb\r\r"), "a\nb\\r\\r");
+        assert_eq!(colors_only(b"10%\r\x1b[2K\x1b[1m20%\r"), "10%\\r\\x1b[2K\x1b[1m20%\\r");
     }
 
     #[test]

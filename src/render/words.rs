@@ -29,13 +29,13 @@ pub fn both(at: Timestamp, look: &Look) -> String {
     format!("{here} ({})", zoned(at, &TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
 }
 
+/// What lies beyond the years 0 to 9999, the only ones that RFC 3339 can write, is told as their first or
+/// last day.
 fn zoned(at: Timestamp, zone: &TimeZone) -> jiff::ZonedDateTime {
+    const YEAR_0: jiff::Timestamp = jiff::Timestamp::constant(-62_167_132_800, 0); // 0000-01-02
     let millis = at.as_millis();
-    let instant = jiff::Timestamp::from_millisecond(millis).unwrap_or(if millis < 0 {
-        jiff::Timestamp::MIN
-    } else {
-        jiff::Timestamp::MAX
-    });
+    let last = if millis < 0 { YEAR_0 } else { jiff::Timestamp::MAX };
+    let instant = jiff::Timestamp::from_millisecond(millis).unwrap_or(last).max(YEAR_0);
     instant.to_zoned_datetime(zone.clone())
 }
 
@@ -202,5 +202,8 @@ mod tests {
     #[test]
     fn the_json_time_is_utc_with_milliseconds() {
         assert_eq!(utc(Timestamp::from_millis(1_795_000_000_042)), "2026-11-18T11:06:40.042Z");
+        assert_eq!(utc(Timestamp::from_millis(-99_000_000_000_000)), "0000-01-02T00:00:00.000Z");
+        assert_eq!(utc(Timestamp::from_millis(i64::MIN)), "0000-01-02T00:00:00.000Z");
+        assert_eq!(utc(Timestamp::from_millis(i64::MAX)), "9999-12-30T22:00:00.999Z");
     }
 }

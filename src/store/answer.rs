@@ -165,6 +165,8 @@ pub struct Orphan {
 /// A held mark, as the kernel tells it in `/proc/PID/fdinfo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
+    /// The device of the marked file.
+    pub device: u64,
     /// The inode of the marked file.
     pub inode: u64,
     /// The byte that is locked.

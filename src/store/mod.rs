@@ -54,7 +54,8 @@ pub trait Store: Send {
     /// Those of any write.
     fn enroll(&mut self, worker: &NewWorker, at: Moment) -> Result<WorkerId>;
 
-    /// Takes a worker off the books. Jobs that it still holds are then lost.
+    /// Takes a worker off the books, or lets that be done once it has no jobs: those that it still
+    /// holds are lost as soon as it is no longer there.
     ///
     /// # Errors
     ///
@@ -116,7 +117,8 @@ pub trait Store: Send {
     fn lost(&mut self, uptime: Uptime) -> Result<Vec<Orphan>>;
 
     /// A file that keeps the attempt's mark for as long as anyone has it open: to be inherited by
-    /// the attempt's processes and then closed by the worker.
+    /// the attempt's processes and then closed by the worker. To be asked of the store on which its
+    /// worker was enrolled: the two are found in the same place then, whatever becomes of the files.
     ///
     /// # Errors
     ///
@@ -293,7 +295,7 @@ pub trait Store: Send {
     fn overdue(&mut self, due_before: Timestamp, limit: usize) -> Result<Vec<JobId>>;
 
     /// What somebody changed in how the queue is kept: parts of the schema that are missing, are
-    /// another or are not qctl's.
+    /// another or are not qctl's; and what is kept twice and does not agree, such as the counters.
     ///
     /// # Errors
     ///

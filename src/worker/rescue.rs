@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::clock::{Moment, Uptime};
 use crate::job::{Job, Lease, Outcome, Report, Settlement, State, Stream, Verdict, WorkerId};
 use crate::policy;
-use crate::process;
-use crate::store::{Orphan, Result, Serving, Settled, Store, Turn};
+use crate::process::{LockedByte, Remnant};
+use crate::store::{Mark, Orphan, Result, Serving, Settled, Store, Turn};
 
 /// How long the processes of a dead worker get between being asked and being killed. They have lost
 /// whoever read their output; the job's own patience does not apply.
@@ -38,19 +38,26 @@ const DOUBT: Duration = Duration::from_millis(2500);
 pub(super) struct Rescue {
     /// Since when the holder of a lease has been seen to hang.
     suspected: HashMap<Lease, Uptime>,
-    /// Since when the processes of an attempt have been asked to end.
-    asked: HashMap<Lease, Uptime>,
+    stopped: HashMap<Lease, Stopped>,
+}
+
+/// The processes of an attempt that are being stopped.
+struct Stopped {
+    /// Since when they have been asked to end.
+    since: Uptime,
+    remnant: Remnant,
 }
 
 impl Rescue {
     /// Whether jobs of a worker that is dead or seems to hang will soon be free.
     pub(super) fn is_under_way(&self, uptime: Uptime) -> bool {
-        self.asked.values().chain(self.suspected.values()).any(|&since| uptime.since(since) < WORTH_WAITING)
+        let stopped = self.stopped.values().map(|stopped| stopped.since);
+        stopped.chain(self.suspected.values().copied()).any(|since| uptime.since(since) < WORTH_WAITING)
     }
 
     /// Whether processes of a dead worker are being stopped.
     pub(super) fn is_stopping(&self) -> bool {
-        !self.asked.is_empty()
+        !self.stopped.is_empty()
     }
 
     /// Whether anyone is seen to hang. Whoever asks is to write something before the next look, so
@@ -74,7 +81,7 @@ impl Rescue {
             let is_hung = orphan.hung_pid.is_some();
             !is_hung || at.uptime.since(*self.suspected.entry(orphan.lease).or_insert(at.uptime)) >= DOUBT
         });
-        self.asked.retain(|lease, _| orphans.iter().any(|orphan| orphan.lease == *lease));
+        self.stopped.retain(|lease, _| orphans.iter().any(|orphan| orphan.lease == *lease));
         let mut rescued = Vec::new();
         for orphan in orphans {
             if self.is_gone(store, &orphan, at.uptime)? {
@@ -86,20 +93,25 @@ impl Rescue {
 
     /// Whether no process of the attempt is left; sees to it otherwise.
     fn is_gone(&mut self, store: &dyn Store, orphan: &Orphan, uptime: Uptime) -> Result<bool> {
-        let Some(mark) = store.marked(orphan.lease)? else {
-            self.asked.remove(&orphan.lease);
-            return Ok(true);
-        };
+        let mark = store.marked(orphan.lease)?.map(|Mark { device, inode, byte }| LockedByte { device, inode, byte });
         let spare = orphan.hung_pid.and_then(|pid| i32::try_from(pid).ok());
-        match self.asked.get(&orphan.lease) {
-            None => {
-                self.asked.insert(orphan.lease, uptime);
-                process::stop_holders(mark.inode, mark.byte, spare, false);
+        let Some(stopped) = self.stopped.get_mut(&orphan.lease) else {
+            if mark.is_none() {
+                return Ok(true);
             }
-            Some(&since) if uptime.since(since) >= PATIENCE => {
-                process::stop_holders(mark.inode, mark.byte, spare, true);
-            }
-            Some(_) => {}
+            let mut remnant = Remnant::default();
+            remnant.look(mark, spare);
+            remnant.ask();
+            self.stopped.insert(orphan.lease, Stopped { since: uptime, remnant });
+            return Ok(false);
+        };
+        let is_any_left = stopped.remnant.look(mark, spare);
+        if mark.is_none() && !is_any_left {
+            self.stopped.remove(&orphan.lease);
+            return Ok(true);
+        }
+        if uptime.since(stopped.since) >= PATIENCE {
+            stopped.remnant.kill(mark, spare);
         }
         Ok(false)
     }

@@ -35,8 +35,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. `store` is the connection on which the worker was enrolled, so the worker
-    /// counts as alive for as long as this thread lives.
+    /// Starts the thread.
     pub(super) fn start(
         store: Box<dyn Store>,
         worker: WorkerId,

@@ -12,7 +12,11 @@
 //! which something was killed, jobs run.
 
 mod dose;
+mod garbage;
+mod killing;
 mod machine;
+mod orphans;
+mod strike;
 #[expect(dead_code, reason = "made for the tests of the command line; only a part is needed here")]
 #[path = "../it/support/mod.rs"]
 mod support;

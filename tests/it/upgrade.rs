@@ -29,7 +29,7 @@ fn a_queue_of_schema_1_is_taken_up_with_all_it_holds() {
         states(&queue),
         "1 mail dead, 2 default succeeded, 3 default retrying, 4 default scheduled, 5 default cancelled, 6 default ready, "
     );
-    assert_eq!(schema_of(&queue), "2");
+    assert_eq!(schema_of(&queue), "3");
     queue.qctl("queue show mail").succeeds();
     assert!(!queue.qctl("doctor").out().contains("schema"), "as if it had been made anew");
     assert_eq!(queue.job(1)["reason"], "exhausted");
@@ -40,6 +40,18 @@ fn a_queue_of_schema_1_is_taken_up_with_all_it_holds() {
     queue.qctl("work --drain").succeeds();
     assert_eq!(queue.ids("ready"), [0_i64; 0]);
     assert_eq!(queue.push("true"), 7, "numbers go on");
+}
+
+#[test]
+fn a_queue_of_schema_2_is_taken_up_with_the_job_of_a_worker_that_died() {
+    let queue = Sandbox::new();
+    lay_down(&queue, "0002");
+    // Where that worker's byte was is not on the books of such a queue.
+    assert_eq!(queue.state(2), "running");
+    assert_eq!(schema_of(&queue), "3");
+    queue.qctl("work --drain").succeeds().says("its worker died");
+    assert_eq!(queue.ids("succeeded"), [1, 2]);
+    assert!(!queue.qctl("doctor").out().contains("schema"), "as if it had been made anew");
 }
 
 #[test]

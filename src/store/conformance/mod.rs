@@ -9,7 +9,9 @@ pub(crate) mod change;
 pub(crate) mod crowd;
 pub(crate) mod keep;
 pub(crate) mod key;
+pub(crate) mod likeness;
 pub(crate) mod look;
+mod model;
 pub(crate) mod output;
 pub(crate) mod push;
 pub(crate) mod settlement;
@@ -172,7 +174,9 @@ macro_rules! suite {
                 many_may_work_at_once_and_each_job_runs_once
                 attempts_are_read_in_one_piece_while_they_end
                 a_queue_is_read_in_one_piece_while_its_jobs_come_and_go
-                counters_keys_and_leases_hold_after_any_sequence_of_verbs
+            }
+            likeness {
+                any_verbs_in_any_order_do_to_the_store_what_they_do_to_its_model
             }
         }
     };

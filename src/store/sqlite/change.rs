@@ -150,8 +150,9 @@ fn reschedule(tx: &Txn<'_>, id: JobId, due: Due, now: Timestamp) -> Result<State
 
 /// Gives a job terms of its own: those that it had, but for the time limit.
 fn set_timeout(tx: &Txn<'_>, id: JobId, timeout: Option<Duration>) -> Result<()> {
-    let (mut context, _) =
-        query::context(tx, id).explain(tx.path())?.expect("every job has a context, and this one is there");
+    // Every job has a context; one that has none is damaged.
+    let found = query::context(tx, id).and_then(|found| found.ok_or(rusqlite::Error::QueryReturnedNoRows));
+    let (mut context, _) = found.explain(tx.path())?;
     context.terms.timeout = timeout;
     let context_id = find_or_add_context(tx, &context)?;
     let sql = "update job set context_id = :context_id where id = :id";

@@ -130,9 +130,11 @@ fn promote(tx: &Txn<'_>, now: Timestamp) -> Result<Promoted> {
         .query_map(named_params! { ":now": now }, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .and_then(Iterator::collect::<rusqlite::Result<Vec<(i64, i64, StateKind)>>>)
         .explain(tx.path())?;
-    let mut update = tx.prepare_cached("update job set state = 'ready' where id = :id").explain(tx.path())?;
+    // The state is asked for again: the index of a damaged file may name a job that has ended.
+    let sql = "update job set state = 'ready' where id = :id and state in ('scheduled', 'retrying') returning id";
+    let mut update = tx.prepare_cached(sql).explain(tx.path())?;
     for &(id, queue_id, from) in &due {
-        update.execute(named_params! { ":id": id }).explain(tx.path())?;
+        update.query_row(named_params! { ":id": id }, |_| Ok(())).explain(tx.path())?;
         tx.count(queue_id, from, -1);
         tx.count(queue_id, StateKind::Ready, 1);
     }
@@ -169,7 +171,8 @@ fn expire(tx: &Txn<'_>, serving: &Serving, now: Timestamp) -> Result<(Vec<Job>, 
 }
 
 fn bury_expired(tx: &Txn<'_>, id: i64, now: Timestamp) -> rusqlite::Result<Job> {
-    let mut query = tx.prepare_cached("select queue_id, state from job where id = :id")?;
+    let sql = "select queue_id, state from job where id = :id and state in ('scheduled', 'ready')";
+    let mut query = tx.prepare_cached(sql)?;
     let (queue_id, from) = query.query_row(named_params! { ":id": id }, |row| Ok((row.get(0)?, row.get(1)?)))?;
     let sql = "update job
         set state = 'dead', reason = :reason, error = 'not started in time', finished_at = :now,
@@ -194,11 +197,13 @@ fn claim(tx: &Txn<'_>, turn: &Turn<'_>, queue_ids: &[i64], n_wanted: usize, now:
     ids.into_iter().map(|id| take(tx, turn, id, now).explain(tx.path())).collect()
 }
 
+/// Gives a job to the worker. Were it not ready, as the index said, the file would be damaged, and the
+/// job might run already: then nothing is claimed.
 fn take(tx: &Txn<'_>, turn: &Turn<'_>, id: i64, now: Timestamp) -> rusqlite::Result<Claimed> {
     let sql = "update job
         set state = 'running', token = token + 1, attempt = attempt + 1, worker_id = :worker, started_at = :now,
             cancel_requested = 0
-        where id = :id
+        where id = :id and state = 'ready'
         returning queue_id";
     let params = named_params! { ":id": id, ":worker": turn.worker, ":now": now };
     let queue_id = tx.prepare_cached(sql)?.query_row(params, |row| row.get(0))?;

@@ -7,6 +7,7 @@ use std::path::Path;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
+use super::agree;
 use super::place;
 use super::row::Explain as _;
 use crate::store::{Error, Result};
@@ -14,7 +15,7 @@ use crate::store::{Error, Result};
 /// How many findings are told. A damaged file may have one for each page.
 const MAX_FINDINGS: usize = 20;
 
-/// What SQLite finds wrong with the file, a line each.
+/// What SQLite finds wrong with the file, and else what cannot be read of it, a line each.
 pub(super) fn examine(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut query = conn.prepare(&format!("pragma integrity_check({MAX_FINDINGS})"))?;
     let mut findings: Vec<String> = Vec::new();
@@ -26,7 +27,9 @@ pub(super) fn examine(conn: &Connection) -> rusqlite::Result<Vec<String>> {
             Err(error) => return Err(error),
         }
     }
-    Ok(findings.into_iter().filter(|finding| finding != "ok").collect())
+    findings.retain(|finding| finding != "ok");
+    // Where SQLite is not content, rows are not worth asking for.
+    if findings.is_empty() { agree::unreadable(conn, MAX_FINDINGS) } else { Ok(findings) }
 }
 
 /// Copies the queue as it is now to a new file.

@@ -73,7 +73,7 @@ pub(super) fn outlived(
     }
     if let Some(max_rows) = keep.max_rows.filter(|_| ids.len() < limit) {
         let tally = query::tally(conn, queue_id)?;
-        let n_finished = tally.get(StateKind::Succeeded) + tally.get(StateKind::Cancelled);
+        let n_finished = tally.get(StateKind::Succeeded).saturating_add(tally.get(StateKind::Cancelled));
         let n_over = n_finished.saturating_sub(i64::try_from(max_rows).unwrap_or(i64::MAX));
         let n_over = usize::try_from(n_over).unwrap_or(0).min(limit);
         if n_over > ids.len() {

@@ -7,6 +7,7 @@
 //! `-shm` file by other means. POSIX locks belong to the process, so the first close would drop
 //! SQLite's, and another process's commit could vanish.
 
+mod agree;
 mod change;
 mod claim;
 mod copy;
@@ -91,7 +92,7 @@ impl SqliteStore {
             // could be the first to write to the log passes here before it does.
             place::sync_folder(&path)?;
         }
-        Ok(Self { conn, gate, presence: Presence::new(lock), path, log: Log::new(wal), patience })
+        Ok(Self { conn, gate, presence: Presence::new(path.clone(), lock), path, log: Log::new(wal), patience })
     }
 
     /// Describes the file.
@@ -159,11 +160,13 @@ impl Store for SqliteStore {
     }
 
     fn enroll(&mut self, worker: &NewWorker, at: Moment) -> Result<WorkerId> {
-        let lock = self.presence.path().to_owned();
+        let (queue, lock) = self.presence.paths();
         let (id, byte) = self.write(|tx| {
-            let id = upkeep::enroll(tx, worker, at)?;
+            let id = upkeep::next_worker(tx)?;
             // Before the commit: a worker on the books whose byte is free would be taken for dead.
-            Ok((id, presence::hold(&lock, id)?))
+            let (byte, whereabouts) = presence::hold((&queue, &lock), id)?;
+            upkeep::enroll(tx, id, worker, whereabouts, at)?;
+            Ok((id, byte))
         })?;
         self.presence.keep(id, byte);
         Ok(id)
@@ -213,7 +216,8 @@ impl Store for SqliteStore {
     }
 
     fn marked(&self, lease: Lease) -> Result<Option<Mark>> {
-        self.presence.marked(lease)
+        let whereabouts = upkeep::whereabouts_of(&self.conn, lease).explain(&self.path)?;
+        self.presence.marked(lease, whereabouts)
     }
 
     fn cancel(&mut self, id: JobId, now: Timestamp) -> Result<Cancelled> {
@@ -316,7 +320,12 @@ impl Store for SqliteStore {
     }
 
     fn strays(&mut self) -> Result<Vec<Stray>> {
-        schema::strays(&self.conn).explain(&self.path)
+        let mut strays = schema::strays(&self.conn).explain(&self.path)?;
+        // With another schema, what is asked of the tables would mean another thing.
+        if strays.is_empty() {
+            strays = agree::disagreements(&self.conn).explain(&self.path)?;
+        }
+        Ok(strays)
     }
 
     fn examine(&mut self) -> Result<Vec<String>> {
@@ -335,10 +344,8 @@ impl Store for SqliteStore {
             return moved(&self.path);
         }
         self.open_log()?;
-        if self.log.has_moved() {
-            return moved(self.log.path());
-        }
-        if self.presence.has_moved() { moved(self.presence.path()) } else { Ok(()) }
+        // Without the lock file workers still find each other.
+        if self.log.has_moved() { moved(self.log.path()) } else { Ok(()) }
     }
 
     fn version(&mut self) -> Result<u64> {

@@ -71,8 +71,8 @@ impl Push<'_, '_> {
     }
 
     fn create(&mut self, queue_id: i64, job: NewJob) -> Result<Pushed> {
-        self.last_id += 1;
-        let id = JobId::new(self.last_id).expect("ids count up from 1");
+        self.last_id = self.tx.following("job", self.last_id)?;
+        let id = JobId::new(self.last_id).expect("what follows is positive");
         let state = self.write_row(Lease { job: id, token: Token::new(0) }, queue_id, &job)?;
         self.tx.count(queue_id, state, 1);
         Ok(Pushed { id, queue: job.queue, outcome: PushOutcome::Created, state })

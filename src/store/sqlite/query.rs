@@ -19,6 +19,11 @@ pub(super) fn job(conn: &Connection, id: JobId) -> rusqlite::Result<Option<Job>>
     conn.prepare_cached(&sql)?.query_row(named_params! { ":id": id }, row::job).optional()
 }
 
+/// Selects every job there is, for whoever looks the whole file through.
+pub(super) fn all_jobs_sql() -> String {
+    format!("select {JOB_COLUMNS} from job join queue on queue.id = job.queue_id")
+}
+
 /// One page of the jobs that match, in order of their numbers.
 pub(super) fn jobs(conn: &Connection, filter: &Filter, page: Page) -> rusqlite::Result<Vec<Job>> {
     let mut conditions = Conditions::default();
@@ -142,16 +147,16 @@ pub(super) fn context(conn: &Connection, id: JobId) -> rusqlite::Result<Option<(
         .optional()
 }
 
+/// The columns that [`row::attempt`] reads.
+pub(super) const ATTEMPT_COLUMNS: &str = "token, outcome, exit_code, signal, error, started_at, ended_at, cpu_us,
+    max_rss_bytes, stdout_bytes, stderr_bytes, is_truncated, worker";
+
 /// The attempts of a job, oldest first.
 pub(super) fn attempts(conn: &Connection, id: JobId) -> rusqlite::Result<Vec<Attempt>> {
     // One look for both statements, or an attempt that ends between them would be in neither.
     let look = conn.unchecked_transaction()?;
-    let sql = "select token, outcome, exit_code, signal, error, started_at, ended_at, cpu_us, max_rss_bytes,
-          stdout_bytes, stderr_bytes, is_truncated, worker
-        from attempt
-        where job_id = :id
-        order by token";
-    let mut query = look.prepare_cached(sql)?;
+    let sql = format!("select {ATTEMPT_COLUMNS} from attempt where job_id = :id order by token");
+    let mut query = look.prepare_cached(&sql)?;
     let mut attempts: Vec<Attempt> =
         query.query_map(named_params! { ":id": id }, row::attempt)?.collect::<Result<_, _>>()?;
     if let Some(Job { state: State::Running { token, worker, since, .. }, .. }) = job(&look, id)? {
@@ -252,6 +257,10 @@ fn oldest_ready(conn: &Connection, queue_id: i64) -> rusqlite::Result<Option<Tim
         let params = named_params! { ":queue_id": queue_id, ":below": below };
         let first = query.query_row(params, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let Some((priority, since)) = first else { return Ok(oldest) };
+        // In the index of a damaged file a priority may stand in a wrong place: no going in circles.
+        if priority >= below {
+            return Ok(oldest);
+        }
         oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
         below = priority;
     }

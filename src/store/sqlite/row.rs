@@ -7,6 +7,7 @@ use nix::unistd::{AccessFlags, access};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef};
 use rusqlite::{ErrorCode, Row, ToSql, ffi};
 
+use super::presence::FileId;
 use super::{place, terms};
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
@@ -210,6 +211,18 @@ word_column!(Reason);
 word_column!(Outcome);
 word_column!(Stream);
 
+impl FromSql for FileId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map_err(|()| FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for FileId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.to_string().into())
+    }
+}
+
 impl FromSql for QueueName {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Self::new(value.as_str()?).map_err(|_| FromSqlError::InvalidType)
@@ -236,9 +249,20 @@ impl<T> Explain<T> for rusqlite::Result<T> {
 
 /// The store's error for one of SQLite's.
 pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
+    use rusqlite::Error as E;
     let path = path.to_owned();
     let Some((code, extended)) = error.sqlite_error().map(|e| (e.code, e.extended_code)) else {
-        return Error::Backend(Box::new(error));
+        return match error {
+            // A table that is not there; a value that qctl never writes, or nothing where it always writes
+            // something.
+            E::SqlInputError { .. }
+            | E::FromSqlConversionFailure(..)
+            | E::IntegralValueOutOfRange(..)
+            | E::InvalidColumnType(..)
+            | E::QueryReturnedNoRows
+            | E::Utf8Error(..) => Error::Corrupt { path, source: Box::new(error) },
+            _ => Error::Backend(Box::new(error)),
+        };
     };
     match code {
         ErrorCode::NotADatabase => Error::NotAQueue { path, found: "it is not a SQLite file" },
@@ -250,6 +274,9 @@ pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
         ErrorCode::CannotOpen if place::is_full(&path) => Error::Full { path },
         ErrorCode::SystemIoFailure => Error::Failing { path, source: Box::new(error) },
         ErrorCode::DatabaseCorrupt => Error::Corrupt { path, source: Box::new(error) },
+        // In a file that is as qctl made it, no value breaks the rules of the schema.
+        ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch => Error::Corrupt { path, source: Box::new(error) },
+        _ if extended == ffi::SQLITE_ERROR => Error::Corrupt { path, source: Box::new(error) },
         ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
             let source = match extended {
                 ffi::SQLITE_READONLY_DBMOVED => return Error::Moved { path },

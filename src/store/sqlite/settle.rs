@@ -6,7 +6,7 @@
 use rusqlite::{OptionalExtension as _, named_params};
 
 use super::row::Explain as _;
-use super::transaction::{Beat, Txn};
+use super::transaction::{Beat, MAX_NUMBER, Txn};
 use crate::clock::Timestamp;
 use crate::job::{Chunk, Histogram, JobId, Lease, Outcome, Pace, Report, Settlement, StateKind, Verdict};
 use crate::store::{Result, Settled};
@@ -224,6 +224,7 @@ fn add_piece(tx: &Txn<'_>, lease: Lease, chunk: &Chunk) -> Result<()> {
 }
 
 /// The numbers of a job's pieces of output: from the first to before the second.
+/// A job of a number that is never given has none, so that it has not those of another.
 pub(super) fn piece_ids(job: JobId) -> (i64, i64) {
-    (job.get() * PIECES_PER_JOB, (job.get() + 1) * PIECES_PER_JOB)
+    if job.get() > MAX_NUMBER { (0, 0) } else { (job.get() * PIECES_PER_JOB, (job.get() + 1) * PIECES_PER_JOB) }
 }

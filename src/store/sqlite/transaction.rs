@@ -29,6 +29,10 @@ pub(super) struct Txn<'c> {
     paced: RefCell<BTreeMap<Beat, i64>>,
 }
 
+/// More numbers than anybody uses up, and few enough for what is derived from the number of a job: those of
+/// its pieces of output and of its byte in the lock file.
+pub(super) const MAX_NUMBER: i64 = 1 << 38;
+
 /// A row of `pace`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Beat {
@@ -105,9 +109,22 @@ impl<'c> Txn<'c> {
 
     /// Gives the next number of a sequence of the file.
     pub(super) fn next(&self, sequence: &str) -> Result<i64> {
-        let last = self.last(sequence)?;
-        self.set_last(sequence, last + 1)?;
-        Ok(last + 1)
+        let next = self.following(sequence, self.last(sequence)?)?;
+        self.set_last(sequence, next)?;
+        Ok(next)
+    }
+
+    /// The number that follows `last` in a sequence.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] where `last` is none that the sequence can have given.
+    pub(super) fn following(&self, sequence: &str, last: i64) -> Result<i64> {
+        if (0..MAX_NUMBER).contains(&last) {
+            return Ok(last + 1);
+        }
+        let source = format!("the last number of a {sequence} cannot be {last}").into();
+        Err(Error::Corrupt { path: self.path.to_owned(), source })
     }
 
     /// The number that a sequence gave last; 0 before the first.

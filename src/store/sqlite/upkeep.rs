@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::SqliteStore;
-use super::presence::{Presence, boot_id};
+use super::presence::{Presence, Whereabouts, boot_id};
 use super::row::{self, Explain as _, JOB_COLUMNS};
 use super::transaction::Txn;
 use crate::clock::{Moment, Timestamp, Uptime};
@@ -20,11 +20,26 @@ const PASSING_LOG: u64 = 128 * 4096;
 /// A log of this many bytes is folded back by a worker between jobs.
 const WORKING_LOG: u64 = 4 * 1024 * 1024;
 
+/// The number of the next worker.
+pub(super) fn next_worker(tx: &Txn<'_>) -> Result<WorkerId> {
+    Ok(WorkerId::new(tx.next("worker")?))
+}
+
 /// Puts a worker on the books.
-pub(super) fn enroll(tx: &Txn<'_>, worker: &NewWorker, at: Moment) -> Result<WorkerId> {
-    let id = WorkerId::new(tx.next("worker")?);
-    let sql = "insert into worker (id, host, pid, boot_id, queues, slots, lease, since, heartbeat_at, lease_until, has_handler)
-        values (:id, :host, :pid, :boot_id, :queues, :slots, :lease, :now, :now, :lease_until, :has_handler)";
+pub(super) fn enroll(
+    tx: &Txn<'_>,
+    id: WorkerId,
+    worker: &NewWorker,
+    whereabouts: Whereabouts,
+    at: Moment,
+) -> Result<()> {
+    let sql = "insert into worker (
+          id, host, pid, boot_id, queues, slots, lease, since, heartbeat_at, lease_until, has_handler,
+          queue_file, lock_file
+        ) values (
+          :id, :host, :pid, :boot_id, :queues, :slots, :lease, :now, :now, :lease_until, :has_handler,
+          :queue_file, :lock_file
+        )";
     let queues: Vec<&str> = worker.queues.iter().map(QueuePattern::as_str).collect();
     let params = named_params! {
         ":id": id,
@@ -37,13 +52,16 @@ pub(super) fn enroll(tx: &Txn<'_>, worker: &NewWorker, at: Moment) -> Result<Wor
         ":now": at.now,
         ":lease_until": at.uptime.plus(worker.lease),
         ":has_handler": worker.has_handler,
+        ":queue_file": whereabouts.queue_file,
+        ":lock_file": whereabouts.lock_file,
     };
     tx.prepare_cached(sql).and_then(|mut insert| insert.execute(params)).explain(tx.path())?;
-    Ok(id)
+    Ok(())
 }
 
-/// Takes a worker off the books that was last there at `last_seen`. The queues that it served keep
-/// that in mind: who asks why a job does not run wants to know.
+/// Takes a worker off the books that was last there at `last_seen`, unless it still holds jobs:
+/// whoever takes those up must know where to look for their marks. The queues that it served keep in
+/// mind when it was there: who asks why a job does not run wants to know.
 pub(super) fn retire(tx: &Txn<'_>, worker: WorkerId, last_seen: Timestamp) -> Result<()> {
     let served = served_by(tx, worker).explain(tx.path())?;
     let sql = "update queue set served_until = :last_seen
@@ -52,9 +70,10 @@ pub(super) fn retire(tx: &Txn<'_>, worker: WorkerId, last_seen: Timestamp) -> Re
     for name in served {
         update.execute(named_params! { ":name": name, ":last_seen": last_seen }).explain(tx.path())?;
     }
-    tx.prepare_cached("delete from worker where id = :id")
-        .and_then(|mut delete| delete.execute(named_params! { ":id": worker }))
-        .explain(tx.path())?;
+    let sql = "delete from worker
+        where id = :id
+          and not exists (select 1 from job indexed by job_running where state = 'running' and worker_id = :id)";
+    tx.prepare_cached(sql).and_then(|mut delete| delete.execute(named_params! { ":id": worker })).explain(tx.path())?;
     Ok(())
 }
 
@@ -86,7 +105,8 @@ pub(super) fn workers(conn: &Connection, path: &Path, presence: &Presence) -> Re
         .map(|mut entry| {
             let own = running.iter().filter(|(worker, _)| *worker == entry.worker.id);
             entry.worker.running = own.map(|&(_, job)| job).collect();
-            entry.worker.is_alive = entry.boot_id == boot_id && presence.is_alive(entry.worker.id)?;
+            entry.worker.is_alive =
+                entry.boot_id == boot_id && presence.is_alive(entry.worker.id, entry.whereabouts)?;
             Ok(entry.worker)
         })
         .collect()
@@ -101,19 +121,23 @@ fn running(conn: &Connection) -> rusqlite::Result<Vec<(WorkerId, JobId)>> {
 }
 
 /// A row of `worker`; whether it lives is not known yet.
-struct Entry {
+pub(super) struct Entry {
     worker: Worker,
     boot_id: String,
+    whereabouts: Option<Whereabouts>,
 }
+
+/// Every worker on the books, as [`entry`] reads it.
+pub(super) const WORKERS_SQL: &str = "select
+      id, host, pid, boot_id, queues, slots, lease, since, heartbeat_at, lease_until, has_handler, queue_file, lock_file
+    from worker
+    order by id";
 
 fn entries(conn: &Connection) -> rusqlite::Result<Vec<Entry>> {
-    let sql = "select id, host, pid, boot_id, queues, slots, lease, since, heartbeat_at, lease_until, has_handler
-        from worker
-        order by id";
-    conn.prepare_cached(sql)?.query_map([], entry)?.collect()
+    conn.prepare_cached(WORKERS_SQL)?.query_map([], entry)?.collect()
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let queues: String = row.get("queues")?;
     let about = NewWorker {
         host: row.get("host")?,
@@ -132,7 +156,23 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         is_alive: false,
         running: Vec::new(),
     };
-    Ok(Entry { worker, boot_id: row.get("boot_id")? })
+    Ok(Entry { worker, boot_id: row.get("boot_id")?, whereabouts: whereabouts(row)? })
+}
+
+/// Nothing is known of a worker that an older qctl put on the books.
+fn whereabouts(row: &Row<'_>) -> rusqlite::Result<Option<Whereabouts>> {
+    let (queue_file, lock_file): (Option<_>, Option<_>) = (row.get("queue_file")?, row.get("lock_file")?);
+    Ok(queue_file.zip(lock_file).map(|(queue_file, lock_file)| Whereabouts { queue_file, lock_file }))
+}
+
+/// Where the worker is to be looked for that has this lease.
+pub(super) fn whereabouts_of(conn: &Connection, lease: Lease) -> rusqlite::Result<Option<Whereabouts>> {
+    let sql = "select worker.queue_file, worker.lock_file
+        from job join worker on worker.id = job.worker_id
+        where job.id = :job and job.token = :token";
+    let mut query = conn.prepare_cached(sql)?;
+    let params = named_params! { ":job": lease.job, ":token": lease.token };
+    Ok(query.query_row(params, whereabouts).optional()?.flatten())
 }
 
 /// Prolongs a worker's lease: one row, however many jobs it runs.
@@ -168,7 +208,7 @@ pub(super) fn lost(store: &mut SqliteStore, uptime: Uptime) -> Result<Vec<Orphan
     for entry in entries(&store.conn).explain(&store.path)? {
         let id = entry.worker.id;
         known.push(id);
-        let is_alive = entry.boot_id == boot_id && store.presence.is_alive(id)?;
+        let is_alive = entry.boot_id == boot_id && store.presence.is_alive(id, entry.whereabouts)?;
         let is_hung = is_alive && entry.worker.lease_until < uptime;
         if holders.contains(&id) && (!is_alive || is_hung) {
             orphans

@@ -52,10 +52,11 @@ pub(super) struct Supervisor<'a> {
     around: &'a Surroundings,
     report: &'a mut dyn FnMut(&Event<'_>),
     worker: WorkerId,
-    /// Marks attempts; never reads or writes the queue.
-    marker: Box<dyn Store>,
     keeper: Keeper,
     writer: Writer,
+    /// Keeps the worker alive on the books, and marks its attempts; never reads or writes the queue.
+    /// After the writer, so that the worker is there until it is off the books.
+    marker: Box<dyn Store>,
     inbox: Inbox,
     bell: Option<Bell>,
     children: SignalPipe,
@@ -102,7 +103,7 @@ impl<'a> Supervisor<'a> {
     ) -> Result<Self, Error> {
         let (children, shutdown) = (SignalPipe::of_children()?, SignalPipe::of_shutdown()?);
         let (teller, inbox) = news::line()?;
-        let mut store = (around.open)()?;
+        let mut marker = (around.open)()?;
         let about = NewWorker {
             host: around.host.clone(),
             pid: std::process::id(),
@@ -111,7 +112,7 @@ impl<'a> Supervisor<'a> {
             lease: plan.lease,
             has_handler: plan.handler.is_some(),
         };
-        let worker = store.enroll(&about, around.clock.moment())?;
+        let worker = marker.enroll(&about, around.clock.moment())?;
         // Without a bell it finds out a little later.
         let bell = Bell::hang(&around.bells, &format!("{}-{}", wake::WORKER, worker.get())).ok();
         let uptime = around.clock.uptime();
@@ -120,8 +121,8 @@ impl<'a> Supervisor<'a> {
             around,
             report,
             worker,
-            marker: (around.open)()?,
-            writer: Writer::start(store, worker, around, teller.clone())?,
+            marker,
+            writer: Writer::start((around.open)()?, worker, around, teller.clone())?,
             keeper: Keeper::start(worker, plan.lease, around, teller)?,
             inbox,
             bell,

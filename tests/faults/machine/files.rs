@@ -8,15 +8,13 @@ use super::tell;
 use crate::support::{Sandbox, is_alive, is_possible};
 
 /// What may happen to the files of a queue, and which of them is then named.
-const MISHAPS: [(&str, &str); 8] = [
+const MISHAPS: [(&str, &str); 6] = [
     ("rm q/queue.db", "queue.db"),
     ("mv q/queue.db q/elsewhere.db", "queue.db"),
     ("mv q/queue.db q/old; cp q/old q/queue.db", "queue.db"),
     ("mv q old; qctl push true", "queue.db"),
     ("rm -r q", "queue.db"),
     ("rm q/queue.db-wal", "queue.db-wal"),
-    ("rm q/queue.db-lock", "queue.db-lock"),
-    ("rm q/queue.db-lock; touch q/queue.db-lock", "queue.db-lock"),
 ];
 
 /// A queue in a folder of its own.
@@ -51,11 +49,8 @@ fn whoever_works_with_a_file_that_is_moved_deleted_or_replaced_stops_loudly_and_
         idle.ends().exits(78).says(&says);
         let took = queue.uptime().since(since);
         assert!(queue.pids("pids").into_iter().all(|pid| !is_alive(pid)), "{mishap}");
-        // Those who only look do not mind whether workers can be told from dead ones.
-        if named != "queue.db-lock" {
-            for other in others {
-                other.ends().exits(78).says(&says);
-            }
+        for other in others {
+            other.ends().exits(78).says(&says);
         }
         assert!(took < Duration::from_secs(10), "{mishap}: {took:?}");
     }

@@ -1,0 +1,130 @@
+//! Whether what the file keeps in two places says the same in both, and whether every row can be read.
+//!
+//! SQLite checks its own structures and knows nothing of ours: a counter that is off, or a job whose queue
+//! is gone, is sound to it.
+
+use rusqlite::Connection;
+
+use super::{query, row, transaction, upkeep};
+use crate::job::QueueName;
+use crate::store::Stray;
+
+/// Counters say what counting the jobs says.
+const COUNTERS: &str = "select not exists (
+      select queue_id, what, n from counter where queue_id <> 0 and n <> 0
+      except select queue_id, state, count(*) from job group by queue_id, state
+    ) and not exists (
+      select queue_id, state, count(*) from job group by queue_id, state
+      except select queue_id, what, n from counter where queue_id <> 0
+    )";
+const RECOUNT: &str = "delete from counter where queue_id <> 0; insert into counter (queue_id, what, n) \
+    select queue_id, state, count(*) from job group by queue_id, state;";
+
+/// The last number given is none below that of a job, and possible.
+const NUMBERS: &str = "select coalesce((select n from counter where queue_id = 0 and what = 'job'), 0)
+    between coalesce((select max(id) from job), 0) and :most";
+const RENUMBER: &str = "insert into counter (queue_id, what, n) \
+    values (0, 'job', (select coalesce(max(id), 0) from job)) on conflict do update set n = excluded.n;";
+
+/// Labels are found by what their jobs say.
+const LABELS: &str = "select not exists (
+      select name, value, job_id from label
+      except select each.key, each.value, job.id from job, json_each(job.labels) as each
+    ) and not exists (
+      select each.key, each.value, job.id from job, json_each(job.labels) as each
+      except select name, value, job_id from label
+    )";
+const RELABEL: &str = "delete from label; insert into label (name, value, job_id) \
+    select each.key, each.value, job.id from job, json_each(job.labels) as each;";
+
+/// Rows with something that cannot be: what is said of one, with a statement that selects their numbers.
+const IMPOSSIBLE: [(&str, &str); 4] = [
+    (
+        "job is without its queue, its folder or its payload",
+        "select id from job
+         where queue_id not in (select id from queue)
+            or context_id not in (select id from context)
+            or payload_id not in (select id from payload)",
+    ),
+    // One more would be more than the column holds, and the job could not be claimed or settled.
+    (
+        "job was claimed or lost more often than can be",
+        "select id from job
+         where token not between 0 and 1 << 53 or attempt not between 0 and 1 << 31 or crashes not between 0 and 1 << 31",
+    ),
+    (
+        "queue's pace was counted higher than can be",
+        "select queue_id from pace where n not between 0 and 1 << 53 or took < 0",
+    ),
+    ("job has output from before its beginning", "select id >> 24 from output where start not between 0 and 1 << 53"),
+];
+
+/// What disagrees, each with the statements that have it agree again.
+pub(super) fn disagreements(conn: &Connection) -> rusqlite::Result<Vec<Stray>> {
+    let look = conn.unchecked_transaction()?;
+    let mut strays = Vec::new();
+    for (sql, what, cure) in [
+        (COUNTERS, "the counters of jobs are not what counting them says", RECOUNT),
+        (LABELS, "the labels by which jobs are found are not those that they have", RELABEL),
+    ] {
+        let agrees: bool = look.query_row(sql, [], |row| row.get(0))?;
+        if !agrees {
+            strays.push(Stray { what: what.to_owned(), cure: Some(cure.to_owned()) });
+        }
+    }
+    let is_possible: bool = look.query_row(NUMBERS, &[(":most", &transaction::MAX_NUMBER)], |row| row.get(0))?;
+    if !is_possible {
+        let what = "the number that the last job got is not that of the last job".to_owned();
+        strays.push(Stray { what, cure: Some(RENUMBER.to_owned()) });
+    }
+    Ok(strays)
+}
+
+/// Rows that cannot be, or cannot be read, a line each, about `limit` at the most.
+pub(super) fn unreadable(conn: &Connection, limit: usize) -> rusqlite::Result<Vec<String>> {
+    let look = conn.unchecked_transaction()?;
+    let mut lines = Vec::new();
+    for (what, sql) in IMPOSSIBLE {
+        let mut query = look.prepare(sql)?;
+        for id in query.query_map([], |row| row.get::<_, i64>(0))?.take(limit) {
+            lines.push(format!("a {what}: {}", id?));
+        }
+    }
+    for (what, sql, read) in readers() {
+        let mut query = look.prepare(&sql)?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            if lines.len() >= limit {
+                return Ok(lines);
+            }
+            if let Err(error) = read(row) {
+                lines.push(format!("a {what} cannot be read: {}: {error}", row.get::<_, i64>(0)?));
+            }
+        }
+    }
+    Ok(lines)
+}
+
+/// Reads a row for nothing but whether it can be read.
+type Reader = fn(&rusqlite::Row<'_>) -> rusqlite::Result<()>;
+
+/// What is read, each row with a number in front.
+fn readers() -> [(&'static str, String, Reader); 5] {
+    [
+        ("job", query::all_jobs_sql(), |row| row::job(row).map(drop)),
+        ("queue", "select id, name, paused_at, served_until, settings from queue".to_owned(), |row| {
+            row.get::<_, QueueName>("name")?;
+            for time in ["paused_at", "served_until"] {
+                row.get::<_, Option<i64>>(time)?;
+            }
+            row::settings(row).map(drop)
+        }),
+        ("context", "select id, cwd, env as context_env, terms from context".to_owned(), |row| {
+            row::context(row).map(drop)
+        }),
+        ("worker", upkeep::WORKERS_SQL.to_owned(), |row| upkeep::entry(row).map(drop)),
+        ("attempt", format!("select job_id, {} from attempt", query::ATTEMPT_COLUMNS), |row| {
+            row::attempt(row).map(drop)
+        }),
+    ]
+}
