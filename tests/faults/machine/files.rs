@@ -35,7 +35,8 @@ fn whoever_works_with_a_file_that_is_moved_deleted_or_replaced_stops_loudly_and_
             .succeeds();
         let worker = queue.start_sh(&format!("{env} exec qctl work -Q default --lease 1h"));
         queue.wait_for_lines("pids", 2);
-        let idle = queue.start_sh(&format!("{env} exec qctl work -Q nothing"));
+        let idle = queue.start_sh(&format!("{env} exec qctl work -Q nothing --log json 2>idle"));
+        queue.wait_for_text("idle", "\"up\"");
         let others = ["wait 1", "wait 2", "logs -f 1", "logs -f 2", "run -Q other true"];
         let others = others.map(|verb| queue.start_sh(&format!("{env} exec qctl {verb}")));
         queue.wait_until("all are there", || {
@@ -46,7 +47,8 @@ fn whoever_works_with_a_file_that_is_moved_deleted_or_replaced_stops_loudly_and_
         let since = queue.uptime();
         let says = format!("q/{named} was moved, deleted or replaced while it was in use");
         worker.ends().exits(78).says(&says).says("hint: ");
-        idle.ends().exits(78).says(&says);
+        idle.ends().exits(78);
+        assert!(queue.read("idle").contains(&says), "{}", queue.read("idle"));
         let took = queue.uptime().since(since);
         assert!(queue.pids("pids").into_iter().all(|pid| !is_alive(pid)), "{mishap}");
         for other in others {
