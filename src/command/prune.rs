@@ -60,6 +60,10 @@ impl Prune {
                 }
             }
         }
+        if !self.dry_run && n_forgotten > 0 {
+            // Once for all portions, and before anyone is told: what is gone stays gone.
+            ctx.store()?.make_durable()?;
+        }
         if ctx.ui.format == Format::Json {
             let key = if self.dry_run { "would_prune" } else { "pruned" };
             ctx.ui.print(&serde_json::json!({ "v": 1, key: n_forgotten }).to_string())?;

@@ -80,7 +80,7 @@ pub trait Store: Send {
     /// Makes what was settled and pushed so far survive a power cut.
     ///
     /// [`Store::push`] does this by itself. A worker calls it after a [`Store::turn`] that settled
-    /// something and before it says so to anyone.
+    /// something and before it says so to anyone; so does who says what a [`Store::prune`] forgot.
     ///
     /// # Errors
     ///

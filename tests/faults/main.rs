@@ -16,6 +16,7 @@ mod garbage;
 mod killing;
 mod machine;
 mod orphans;
+mod powercut;
 mod strike;
 #[expect(dead_code, reason = "made for the tests of the command line; only a part is needed here")]
 #[path = "../it/support/mod.rs"]

@@ -5,7 +5,7 @@
 
 use rusqlite::Connection;
 
-use super::{query, row, transaction, upkeep};
+use super::{query, row, upkeep};
 use crate::job::QueueName;
 use crate::store::Stray;
 
@@ -20,11 +20,16 @@ const COUNTERS: &str = "select not exists (
 const RECOUNT: &str = "delete from counter where queue_id <> 0; insert into counter (queue_id, what, n) \
     select queue_id, state, count(*) from job group by queue_id, state;";
 
-/// The last number given is none below that of a job, and possible.
-const NUMBERS: &str = "select coalesce((select n from counter where queue_id = 0 and what = 'job'), 0)
-    between coalesce((select max(id) from job), 0) and :most";
-const RENUMBER: &str = "insert into counter (queue_id, what, n) \
+/// The last number given to a job, and to a worker, is none below that of one, and possible.
+const JOB_NUMBERS: &str = "select coalesce((select n from counter where queue_id = 0 and what = 'job'), 0)
+    between coalesce((select max(id) from job), 0) and 1 << 38";
+const RENUMBER_JOBS: &str = "insert into counter (queue_id, what, n) \
     values (0, 'job', (select coalesce(max(id), 0) from job)) on conflict do update set n = excluded.n;";
+const WORKER_NUMBERS: &str = "select coalesce((select n from counter where queue_id = 0 and what = 'worker'), 0)
+    between max(coalesce((select max(id) from worker), 0), coalesce((select max(worker_id) from job), 0)) and 1 << 38";
+const RENUMBER_WORKERS: &str = "insert into counter (queue_id, what, n) values (0, 'worker', \
+    max(coalesce((select max(id) from worker), 0), coalesce((select max(worker_id) from job), 0))) \
+    on conflict do update set n = excluded.n;";
 
 /// Labels are found by what their jobs say.
 const LABELS: &str = "select not exists (
@@ -44,7 +49,7 @@ const IMPOSSIBLE: [(&str, &str); 4] = [
         "select id from job
          where queue_id not in (select id from queue)
             or context_id not in (select id from context)
-            or payload_id not in (select id from payload)",
+            or (payload_id is not null and payload_id not in (select id from payload))",
     ),
     // One more would be more than the column holds, and the job could not be claimed or settled.
     (
@@ -65,17 +70,14 @@ pub(super) fn disagreements(conn: &Connection) -> rusqlite::Result<Vec<Stray>> {
     let mut strays = Vec::new();
     for (sql, what, cure) in [
         (COUNTERS, "the counters of jobs are not what counting them says", RECOUNT),
+        (JOB_NUMBERS, "the number that the last job got is not that of the last job", RENUMBER_JOBS),
+        (WORKER_NUMBERS, "the number that the last worker got is not that of the last worker", RENUMBER_WORKERS),
         (LABELS, "the labels by which jobs are found are not those that they have", RELABEL),
     ] {
         let agrees: bool = look.query_row(sql, [], |row| row.get(0))?;
         if !agrees {
             strays.push(Stray { what: what.to_owned(), cure: Some(cure.to_owned()) });
         }
-    }
-    let is_possible: bool = look.query_row(NUMBERS, &[(":most", &transaction::MAX_NUMBER)], |row| row.get(0))?;
-    if !is_possible {
-        let what = "the number that the last job got is not that of the last job".to_owned();
-        strays.push(Stray { what, cure: Some(RENUMBER.to_owned()) });
     }
     Ok(strays)
 }

@@ -103,7 +103,7 @@ fn resolve(path: &Path, access: Access) -> Result<PathBuf> {
     }
 }
 
-/// Makes the folder, and those above it that are missing, so that they survive a power cut.
+/// Makes the folder, and those above it that are missing. [`create`] makes their names safe.
 fn create_folder(folder: &Path) -> Result<()> {
     let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
     let missing: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
@@ -116,13 +116,14 @@ fn create_folder(folder: &Path) -> Result<()> {
         }
         .map_err(|source| Error::refused(folder, source))?;
     }
-    missing.into_iter().try_for_each(sync_folder)
+    Ok(())
 }
 
 /// Makes the empty file, before any connection exists in this process: closing it later would
 /// drop the locks of one.
 fn create(path: &Path) -> Result<()> {
     let refused = |source| Error::refused(path, source);
+    sync_folders_above(path)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => {
             // The umask may have taken bits away that the owner needs.
@@ -132,6 +133,24 @@ fn create(path: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(source) => Err(refused(source)),
     }
+}
+
+/// Makes the names of the file's folder and of those above it survive a power cut, whoever made them:
+/// it may have been `mkdir` a moment ago, or another push that has not come so far yet. As this is done
+/// before the file is made, a file that is there tells everyone that it has been done.
+fn sync_folders_above(path: &Path) -> Result<()> {
+    let device = |folder: &Path| folder.metadata().map(|meta| meta.dev()).ok();
+    let Some(folder) = path.parent() else { return Ok(()) };
+    let own_device = device(folder);
+    // The name of what is mounted is not in what is mounted.
+    for above in folder.ancestors().skip(1).take_while(|above| device(above) == own_device) {
+        match File::open(above).and_then(|above| above.sync_all()) {
+            // Others can neither read it nor sync it, so it is not one that was just made for this.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (),
+            done => done.map_err(|source| Error::refused(above, source))?,
+        }
+    }
+    Ok(())
 }
 
 /// Makes the names in the file's folder survive a power cut.
