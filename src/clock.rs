@@ -6,6 +6,7 @@
 //! time as an argument.
 
 use std::fmt;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
@@ -107,13 +108,23 @@ pub trait Clock: fmt::Debug + Send + Sync {
 pub struct SystemClock {
     /// Milliseconds added to the wall clock.
     pub offset_millis: i64,
+    /// A file that holds more of them, read at every look, so that a test can set the clock of what
+    /// runs already.
+    pub offset_file: Option<&'static Path>,
+}
+
+impl SystemClock {
+    fn offset(&self) -> i64 {
+        let in_file = |path| std::fs::read_to_string(path).ok()?.trim().parse().ok();
+        self.offset_millis.saturating_add(self.offset_file.and_then(in_file).unwrap_or(0))
+    }
 }
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the only now()")]
     fn now(&self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(millis(since_epoch).saturating_add(self.offset_millis))
+        Timestamp(millis(since_epoch).saturating_add(self.offset()))
     }
 
     fn uptime(&self) -> Uptime {

@@ -101,10 +101,12 @@ fn target(flag: Option<&std::path::Path>) -> Option<(Target, ChosenBy)> {
     Some((Target::Sqlite(path), chosen_by))
 }
 
-/// The machine's clock, displaced by `QCTL_TEST_CLOCK_OFFSET` milliseconds: tests live tomorrow.
+/// The machine's clock, displaced by `QCTL_TEST_CLOCK_OFFSET` milliseconds, and by those that the file
+/// `QCTL_TEST_CLOCK_FILE` holds at the time: tests live tomorrow.
 fn clock() -> SystemClock {
     let offset = var("QCTL_TEST_CLOCK_OFFSET").and_then(|offset| offset.to_str()?.parse().ok());
-    SystemClock { offset_millis: offset.unwrap_or(0) }
+    let offset_file = var("QCTL_TEST_CLOCK_FILE").map(|path| &*Box::leak(PathBuf::from(path).into_boxed_path()));
+    SystemClock { offset_millis: offset.unwrap_or(0), offset_file }
 }
 
 fn host() -> String {

@@ -168,13 +168,16 @@ impl From<store::Error> for Failure {
             E::TooNew { .. } => Self::new(Kind::BadFile, message).hint("install a newer qctl"),
             E::UnsafePlace { .. } => Self::new(Kind::BadFile, message)
                 .hint("a queue is a plain file of your own on a local disk; name one with --db or QCTL_DB"),
-            E::Refused { .. } => Self::new(Kind::BadFile, message)
-                .hint("the queue's files and their folder must be writable for you: `qctl doctor` tells which is not"),
+            E::Refused { source, .. } => Self::new(Kind::BadFile, message).hint(way_in(&source)),
             E::Busy { .. } => Self::new(Kind::TryAgain, message).hint("try again; `qctl where` shows who works on it"),
             E::Full { .. } => Self::new(Kind::TryAgain, message).hint("make room, then try again"),
-            E::Unknown(_) => {
+            E::Unknown { .. } => {
                 Self::new(Kind::Unknown, message).hint("push again with the same --key: it cannot be queued twice")
             }
+            E::Failing { .. } => Self::new(Kind::Unknown, message)
+                .hint("`dmesg` may tell what the disk has; push again with the same --key: it cannot be queued twice"),
+            E::Moved { .. } => Self::new(Kind::BadFile, message)
+                .hint("put it back where it was, or start anew whatever works on it; `qctl doctor` looks it through"),
             E::Corrupt { .. } => Self::new(Kind::BadFile, message)
                 .hint("keep a copy, then recover with the sqlite3 of sqlite.org: sqlite3 FILE .recover | sqlite3 NEW"),
             E::KeyTaken { holder, .. } => Self::refused(message).hint(format!("qctl show {holder}")),
@@ -188,6 +191,10 @@ impl From<store::Error> for Failure {
 impl From<worker::Error> for Failure {
     fn from(error: worker::Error) -> Self {
         match error {
+            worker::Error::Store(error @ (store::Error::Unknown { .. } | store::Error::Failing { .. })) => {
+                Self::new(Kind::Unknown, with_sources(&error))
+                    .hint("the next worker takes up what this one ran; `dmesg` may tell what the disk has")
+            }
             worker::Error::Store(error) => error.into(),
             worker::Error::System(_) => Self::new(Kind::TryAgain, with_sources(&error)),
         }
@@ -200,6 +207,16 @@ impl From<io::Error> for Failure {
             io::ErrorKind::BrokenPipe => Self::new(Kind::ClosedPipe, "nobody reads"),
             _ => Self::new(Kind::Unknown, format!("the output could not be written: {error}")),
         }
+    }
+}
+
+/// What opens a file that the system refused to open.
+fn way_in(why: &io::Error) -> &'static str {
+    let is_out_of_files = [Some(nix::libc::EMFILE), Some(nix::libc::ENFILE)].contains(&why.raw_os_error());
+    match why.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => "mount it for writing; after a disk error, look at `dmesg` first",
+        _ if is_out_of_files => "raise the limit of open files: ulimit -n",
+        _ => "the queue's files and their folder must be writable for you: `qctl doctor` tells which is not",
     }
 }
 

@@ -13,10 +13,12 @@
 //! something to do, no worker, and no flag; unless someone is killed between the two, for which there
 //! is a timer behind the flag, as there is for what falls due.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use nix::libc::{ENXIO, O_NOFOLLOW, O_NONBLOCK};
@@ -44,7 +46,7 @@ impl Bell {
     ///
     /// Where the folder or the FIFO cannot be made: the caller does without.
     pub fn hang(folder: &Path, name: &str) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        make_folder(folder)?;
         // Made under another name and renamed once it is open: a bell that can be seen and has no
         // listener is then known to be a dead one's.
         let unfinished = folder.join(format!(".{name}"));
@@ -64,6 +66,38 @@ impl Bell {
     }
 }
 
+/// Makes the folder if need be.
+///
+/// # Errors
+///
+/// Where it cannot be made, or something else is in its place: a link is not followed.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if is_folder(folder) {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::NotADirectory.into())
+            }
+        }
+        // The umask may have taken bits away that the owner needs.
+        Ok(()) => fs::set_permissions(folder, Permissions::from_mode(0o700)),
+        refused => refused,
+    }
+}
+
+/// Whether it is a folder, and not a link to one: what is made or taken away here would be made or
+/// taken away wherever that points.
+fn is_folder(folder: &Path) -> bool {
+    folder.symlink_metadata().is_ok_and(|meta| meta.is_dir())
+}
+
+/// The names in the folder.
+fn names(folder: &Path) -> impl Iterator<Item = String> {
+    let entries = is_folder(folder).then(|| fs::read_dir(folder).ok()).flatten();
+    entries.into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok())
+}
+
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fifo.as_fd()
@@ -72,7 +106,11 @@ impl AsFd for Bell {
 
 impl Drop for Bell {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        // Another queue at the same place may have hung its own there meanwhile.
+        let own = self.fifo.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
+        if own == self.path.symlink_metadata().ok().map(|meta| (meta.dev(), meta.ino())) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -81,9 +119,7 @@ impl Drop for Bell {
 /// Bells without a listener are taken down. Whatever else goes wrong is passed over: the listeners
 /// look by themselves.
 pub fn ring(folder: &Path, meant: impl Fn(&str) -> bool) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| !name.contains('.') && meant(name) && ring_one(&folder.join(name))).collect()
+    names(folder).filter(|name| !name.contains('.') && meant(name) && ring_one(&folder.join(name))).collect()
 }
 
 fn ring_one(path: &Path) -> bool {
@@ -119,17 +155,14 @@ pub fn raise(folder: &Path, queue: &str) {
     let path = flag(folder, queue);
     let make =
         || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW).open(&path);
-    if make().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    if make_folder(folder).is_ok() {
         let _ = make();
     }
 }
 
 /// Lowers the flags of the queues that are `meant`; answers which were up.
 pub fn lower(folder: &Path, meant: impl Fn(&str) -> bool) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let queues = names.filter_map(|name| name.strip_suffix(FLAG).map(str::to_owned));
+    let queues = names(folder).filter_map(|name| name.strip_suffix(FLAG).map(str::to_owned));
     queues.filter(|queue| meant(queue) && fs::remove_file(flag(folder, queue)).is_ok()).collect()
 }
 

@@ -132,12 +132,15 @@ impl Diagnosis {
         let causes: &[&str] = match error {
             E::Refused { .. } => place::SHUTS_OUT,
             E::Full { .. } => &[place::SPACE],
-            E::Corrupt { .. } | E::Backend(_) | E::Unknown(_) => &[place::DAMAGE, place::SCHEMA],
+            E::Corrupt { .. } | E::Backend(_) | E::Unknown { .. } | E::Failing { .. } => {
+                &[place::DAMAGE, place::SCHEMA]
+            }
             E::Missing { .. }
             | E::NotAQueue { .. }
             | E::TooNew { .. }
             | E::UnsafePlace { .. }
             | E::Busy { .. }
+            | E::Moved { .. }
             | E::KeyTaken { .. } => &[],
         };
         self.findings.iter().any(|finding| causes.contains(&finding.code))

@@ -74,7 +74,7 @@ impl Logs {
             following.catch_up(ctx)?;
             match &mut waiter {
                 Some(waiter) if is_running => {
-                    waiter.wait(ctx, follow::LOOK);
+                    waiter.wait(ctx, follow::LOOK)?;
                     waiter.hush();
                 }
                 Some(_) | None => {
@@ -98,7 +98,7 @@ impl Logs {
             match (wanted, &mut waiter) {
                 (Some(Attempt { token, .. }), _) => return Ok(Some(*token)),
                 (None, Some(waiter)) if !job.state.kind().is_final() => {
-                    waiter.wait(ctx, Duration::MAX);
+                    waiter.wait(ctx, Duration::MAX)?;
                     waiter.hush();
                 }
                 (None, _) => {

@@ -1,8 +1,9 @@
 //! One file for each verb: its help, its arguments and its effect on one screen.
 //!
 //! A verb knows no other verb. What several share stands in files of its own: how jobs are described
-//! (`draft`, `job_options`), meant (`selection`), followed (`follow`) and waited for (`waiter`,
-//! `awaited`, `unserved`), and what is left behind about them (`report`, `whole_file`). `outside` is for tests.
+//! (`draft`, `job_options`), kept from others (`shared`), meant (`selection`), followed (`follow`) and
+//! waited for (`waiter`, `awaited`, `unserved`), and what is left behind about them (`report`,
+//! `whole_file`). `outside` is for tests.
 
 mod awaited;
 pub(crate) mod backup;
@@ -28,6 +29,7 @@ mod report;
 pub(crate) mod retry;
 pub(crate) mod run;
 mod selection;
+mod shared;
 pub(crate) mod show;
 pub(crate) mod stats;
 pub(crate) mod systemd;

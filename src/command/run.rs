@@ -98,7 +98,7 @@ impl Watch {
             return Ok(Some(job));
         }
         self.complaints.voice(ctx, &[self.id])?;
-        self.waiter.wait(ctx, follow::LOOK);
+        self.waiter.wait(ctx, follow::LOOK)?;
         Ok(None)
     }
 

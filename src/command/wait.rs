@@ -104,7 +104,8 @@ impl Wait {
             ctx.ui.show_progress(&progress::line(&jobs.progress(waited)));
             let rest = (now.since(started) * REST).min(LONGEST_REST);
             ctx.config.clock.pause(rest.min(self.remaining(ctx, began)));
-            waiter.wait(ctx, self.remaining(ctx, began));
+            let remaining = self.remaining(ctx, began);
+            waiter.wait(ctx, remaining)?;
         }
     }
 

@@ -7,6 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Ctx;
 use crate::clock::Clock as _;
+use crate::exit::Failure;
 use crate::wake::{self, Bell};
 
 /// How long it waits at the most where workers ring.
@@ -34,11 +35,20 @@ impl Waiter {
     }
 
     /// Waits for a ring, a signal, or a while, at most `longest`.
-    pub(super) fn wait(&self, ctx: &Ctx, longest: Duration) {
-        let Some(bell) = &self.bell else { return ctx.config.clock.pause(longest.min(WITHOUT_BELL)) };
+    ///
+    /// # Errors
+    ///
+    /// Where the queue is no longer there: nothing would ever happen to it.
+    pub(super) fn wait(&self, ctx: &mut Ctx, longest: Duration) -> Result<(), Failure> {
+        ctx.store()?.check_place()?;
+        let Some(bell) = &self.bell else {
+            ctx.config.clock.pause(longest.min(WITHOUT_BELL));
+            return Ok(());
+        };
         let millis = longest.min(WITH_BELL).as_millis().max(1);
         let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
         // An interrupted wait is a short one.
         let _ = poll(&mut [PollFd::new(bell.as_fd(), PollFlags::POLLIN)], timeout);
+        Ok(())
     }
 }

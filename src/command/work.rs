@@ -9,14 +9,14 @@ use std::time::Duration;
 use clap_complete::ArgValueCandidates;
 
 use super::value::{self, Limit};
-use super::{Answer, Ctx, complete};
+use super::{Answer, Ctx, complete, shared};
 use crate::clock::Clock as _;
 use crate::config;
 use crate::exit::{Exit, Failure};
 use crate::job::{Event, QueueName, QueuePattern, Reason, Verdict};
 use crate::render::event::{self, Obituary};
 use crate::render::{Look, json, text, words};
-use crate::store::{self, Access};
+use crate::store::{self, Access, Target};
 use crate::ui::{Format, Ui};
 use crate::worker::{self, Plan, Sole, StopRules, Summary, Surroundings};
 
@@ -72,6 +72,9 @@ pub(crate) struct Work {
     /// Exit 1 if a job died in this run
     #[arg(long)]
     exit_status: bool,
+    /// Work a queue that others can write, who can so run commands as you
+    #[arg(long)]
+    allow_shared: bool,
     /// A line per event on stderr
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     log: Log,
@@ -166,10 +169,15 @@ impl Work {
     fn surroundings(&self, ctx: &mut Ctx) -> Result<Surroundings, Failure> {
         let (target, _) = ctx.target()?;
         let is_new = !store::exists(&target);
+        if !is_new {
+            // Before it is opened: what others put beside it would be taken up by that.
+            self.check_who_writes(ctx, &target)?;
+        }
         // Opened here first, so that a file that is no queue is told before anything is started.
         ctx.store_or_create()?;
         let path = store::place(&target)?.path;
         if is_new {
+            self.check_who_writes(ctx, &target)?;
             self.tell_of_new_queue(ctx, &path);
         }
         Ok(Surroundings {
@@ -189,6 +197,23 @@ impl Work {
         let path = text::safe(path.as_os_str().as_encoded_bytes());
         ctx.ui
             .say(format_args!("qctl: made a new queue at {path}; if you meant another, name it with --db or QCTL_DB"));
+    }
+}
+
+impl Work {
+    /// Whoever can put a job in runs commands as this user.
+    fn check_who_writes(&self, ctx: &Ctx, target: &Target) -> Result<(), Failure> {
+        match shared::found(target) {
+            Some(failure) if !self.allow_shared => Err(failure),
+            Some(failure) if !self.cron => {
+                match self.log {
+                    Log::Json => ctx.ui.say(json::queue_shared(&failure.message, ctx.now())),
+                    Log::Human | Log::None => ctx.ui.say(format_args!("qctl: {}", failure.message)),
+                }
+                Ok(())
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

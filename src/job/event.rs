@@ -52,6 +52,15 @@ pub enum Event<'a> {
         /// After this long.
         retry_in: Duration,
     },
+    /// It runs fewer jobs at the same time than it should: there are not enough files for more.
+    Cramped {
+        /// As many as it should.
+        n_wanted: usize,
+        /// As many as it does.
+        n_fitting: usize,
+        /// How many files it may have open.
+        limit: usize,
+    },
     /// It is on its way out.
     Stopping {
         /// Why.
@@ -81,7 +90,7 @@ impl Event<'_> {
             | Self::Expired { job }
             | Self::LeaseLost { job }
             | Self::NothingToRun { job } => Some(&job.queue),
-            Self::Up { .. } | Self::Trouble { .. } | Self::Stopping { .. } => None,
+            Self::Up { .. } | Self::Trouble { .. } | Self::Cramped { .. } | Self::Stopping { .. } => None,
         }
     }
 }

@@ -16,11 +16,13 @@ mod capture;
 mod child;
 mod handle;
 mod kin;
+mod limit;
 mod reap;
 mod spawn;
 
 pub use capture::{CAP, Capture, Piece};
 pub use child::{Child, Exit};
 pub use kin::{LockedByte, Remnant};
+pub use limit::open_file_limit;
 pub use reap::{Used, adopted};
 pub use spawn::{Launch, SpawnError};

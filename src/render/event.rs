@@ -27,6 +27,9 @@ pub fn line(event: &Event<'_>, look: &Look) -> Option<String> {
         Event::Trouble { message, retry_in } => {
             format!("{time}  {}; trying again in {}", text::safe(message.as_bytes()), words::exact(*retry_in))
         }
+        Event::Cramped { n_wanted, n_fitting, limit } => format!(
+            "{time}  runs {n_fitting} jobs at the same time, not {n_wanted}: it may have only {limit} files open (ulimit -n)"
+        ),
         Event::Stopping { reason, n_running } => format!("{time}  {}", stopping(*reason, *n_running)),
     };
     Some(line)

@@ -290,6 +290,11 @@ pub fn queue_made(path: &Path, now: Timestamp) -> String {
     value.to_string()
 }
 
+/// That others can write the queue which `work --log json` works, a line like its events.
+pub fn queue_shared(message: &str, now: Timestamp) -> String {
+    json!({ "v": 1, "at": words::utc(now), "event": "queue_shared", "message": message }).to_string()
+}
+
 /// An event of `work --log json`, a line.
 pub fn event(event: &Event<'_>, now: Timestamp) -> String {
     let mut value = json!({ "v": 1, "at": words::utc(now) });
@@ -316,6 +321,12 @@ pub fn event(event: &Event<'_>, now: Timestamp) -> String {
             value["event"] = "trouble".into();
             value["message"] = (*message).into();
             value["retry_in_ms"] = millis(*retry_in).into();
+        }
+        Event::Cramped { n_wanted, n_fitting, limit } => {
+            value["event"] = "cramped".into();
+            value["jobs"] = (*n_fitting).into();
+            value["wanted"] = (*n_wanted).into();
+            value["file_limit"] = (*limit).into();
         }
         Event::Stopping { n_running, .. } => {
             value["event"] = "stopping".into();

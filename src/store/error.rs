@@ -1,7 +1,7 @@
 //! What can go wrong with a queue file, told apart by what the caller can do about it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::job::{JobId, QueueName};
@@ -63,8 +63,29 @@ pub enum Error {
         path: PathBuf,
     },
     /// The system failed in the middle of a commit: it may or may not have taken effect.
-    #[error("the write could not be confirmed; it may or may not have taken effect")]
-    Unknown(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("what was written to {} could not be confirmed; it may or may not have taken effect", .path.display())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The device failed. If that was in a write, nothing of it took effect.
+    #[error("{} could not be read or written", .path.display())]
+    Failing {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file, or one that belongs to it, is no longer where it was when it was opened.
+    #[error("{} was moved, deleted or replaced while it was in use", .path.display())]
+    Moved {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The file is damaged.
     #[error("{} is damaged", .path.display())]
     Corrupt {
@@ -93,6 +114,16 @@ impl Error {
     /// Whether the same call may well succeed a little later, nothing having been written.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Busy { .. } | Self::Full { .. })
+    }
+
+    /// What it means that the operating system refused a file or its folder.
+    pub(super) fn refused(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path },
+            _ if source.raw_os_error() == Some(nix::libc::EIO) => Self::Failing { path, source: Box::new(source) },
+            _ => Self::Refused { path, source },
+        }
     }
 }
 

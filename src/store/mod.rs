@@ -317,6 +317,14 @@ pub trait Store: Send {
     /// [`Error::Refused`] where the file is there already or cannot be written.
     fn back_up(&mut self, to: &Path) -> Result<()>;
 
+    /// Whether the queue is still where it was when it was opened: who goes on with a file that has
+    /// been moved, deleted or replaced works for nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Moved`], and those of any read.
+    fn check_place(&mut self) -> Result<()>;
+
     /// A number that is another one whenever anyone else has changed anything.
     ///
     /// # Errors
@@ -417,6 +425,17 @@ pub struct Part {
     pub is_link: bool,
     /// What this process may do with it.
     pub reach: Reach,
+}
+
+impl Part {
+    /// Whether others than its owner may write it, and so run commands as whoever works the queue.
+    ///
+    /// A link has no permissions of its own, and is not followed. A group whose number is its owner's is taken for that user's own, as most systems make one for
+    /// each: a folder made with a umask of 002 is then still closed to others.
+    pub fn is_writable_by_others(&self) -> bool {
+        let by_group = self.mode & 0o020 != 0 && self.group != self.owner;
+        !self.is_link && (by_group || self.mode & 0o002 != 0)
+    }
 }
 
 /// What a process may do with a file or folder.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::Surroundings;
 use super::news::{News, Teller};
 use super::rescue::Rescue;
+use super::writer::RETRY;
 use crate::clock::{Moment, Uptime};
 use crate::job::{Lease, WorkerId};
 use crate::policy;
@@ -43,7 +44,7 @@ impl Keeper {
         lease: Duration,
         around: &Surroundings,
         teller: Teller,
-    ) -> super::store::Result<Self> {
+    ) -> std::result::Result<Self, super::Error> {
         let store = (around.open)()?;
         let leases = Arc::new(Mutex::new(Vec::new()));
         let is_rescuing = Arc::new(AtomicBool::new(true));
@@ -71,8 +72,7 @@ impl Keeper {
                 }
             }
         });
-        let thread = thread.map_err(store_error)?;
-        Ok(Self { leases, is_rescuing, knocks: Some(knocks), thread: Some(thread) })
+        Ok(Self { leases, is_rescuing, knocks: Some(knocks), thread: Some(thread?) })
     }
 
     /// Says which jobs the supervisor holds now.
@@ -91,10 +91,6 @@ impl Keeper {
     pub(super) fn is_rescuing(&self) -> bool {
         self.is_rescuing.load(Ordering::Acquire)
     }
-}
-
-fn store_error(error: std::io::Error) -> super::store::Error {
-    super::store::Error::Backend(Box::new(error))
 }
 
 impl Drop for Keeper {
@@ -126,11 +122,14 @@ impl Round {
     /// Does what is due; answers how long nothing will be.
     fn walk(&mut self) -> Duration {
         if let Err(error) = self.try_walk() {
+            // Who cannot write himself cannot tell whether others are silent or cannot write either.
+            self.rescue.trust_all();
             if error.is_passing() {
                 self.teller.tell(News::Trouble(error.to_string()));
             } else {
                 self.teller.tell(News::Fatal(error));
             }
+            return RETRY;
         }
         let uptime = self.around.clock.uptime();
         let until_beat = self.next_beat.since(uptime);
@@ -140,11 +139,12 @@ impl Round {
     }
 
     fn try_walk(&mut self) -> Result<()> {
+        self.store.check_place()?;
         let at = self.around.clock.moment();
         let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if at.uptime >= self.next_beat {
-            self.next_beat = at.uptime.plus(policy::heartbeat(self.lease));
+        if at.uptime >= self.next_beat || self.rescue.suspects_anyone() {
             let standings = self.store.renew(self.worker, &leases, at.uptime.plus(self.lease), at)?;
+            self.next_beat = at.uptime.plus(policy::heartbeat(self.lease));
             self.teller.tell(News::Standings(standings));
         }
         let version = self.store.version()?;
@@ -182,7 +182,7 @@ impl Round {
             self.teller.tell(News::Rescued(rescued));
         }
         let is_under_way = self.rescue.is_under_way(at.uptime);
-        self.next_rescue = at.uptime.plus(if is_under_way { LOOK_CLOSELY } else { LOOK });
+        self.next_rescue = at.uptime.plus(if self.rescue.is_stopping() && is_under_way { LOOK_CLOSELY } else { LOOK });
         if self.is_rescuing.swap(is_under_way, Ordering::AcqRel) && !is_under_way {
             // Who waits for the rescue to be over hears of it.
             self.teller.tell(News::Changed);

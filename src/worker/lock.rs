@@ -1,11 +1,13 @@
 //! `--lock`: at most one such worker on a queue file.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use nix::libc::O_NOFOLLOW;
+
+use crate::wake;
 
 /// The right to be the only worker under a name; given back when dropped or when the process ends,
 /// however it ends.
@@ -19,7 +21,7 @@ impl Sole {
     ///
     /// Where the lock cannot be made.
     pub fn claim(folder: &Path, name: &str) -> io::Result<Option<Self>> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        wake::make_folder(folder)?;
         // The dot tells it from a bell.
         let path = folder.join(format!("{name}.lock"));
         let file = OpenOptions::new()

@@ -28,9 +28,16 @@ pub(super) struct Rescued {
     pub(super) verdict: Verdict,
 }
 
+/// How long a worker must be seen to hang, by one who can write all the while, until its jobs are
+/// taken from it. A full disk keeps everyone from prolonging a lease; once there is room, those who
+/// live do so within a second.
+const DOUBT: Duration = Duration::from_millis(2500);
+
 /// The rescues under way.
 #[derive(Default)]
 pub(super) struct Rescue {
+    /// Since when the holder of a lease has been seen to hang.
+    suspected: HashMap<Lease, Uptime>,
     stopped: HashMap<Lease, Stopped>,
 }
 
@@ -42,14 +49,38 @@ struct Stopped {
 }
 
 impl Rescue {
-    /// Whether processes of a dead worker are being stopped and will soon be gone.
+    /// Whether jobs of a worker that is dead or seems to hang will soon be free.
     pub(super) fn is_under_way(&self, uptime: Uptime) -> bool {
-        self.stopped.values().any(|stopped| uptime.since(stopped.since) < WORTH_WAITING)
+        let stopped = self.stopped.values().map(|stopped| stopped.since);
+        stopped.chain(self.suspected.values().copied()).any(|since| uptime.since(since) < WORTH_WAITING)
+    }
+
+    /// Whether processes of a dead worker are being stopped.
+    pub(super) fn is_stopping(&self) -> bool {
+        !self.stopped.is_empty()
+    }
+
+    /// Whether anyone is seen to hang. Whoever asks is to write something before the next look, so
+    /// that it is known that this can be done.
+    pub(super) fn suspects_anyone(&self) -> bool {
+        !self.suspected.is_empty()
+    }
+
+    /// Holds nothing against anyone that was seen before.
+    pub(super) fn trust_all(&mut self) {
+        self.suspected.clear();
     }
 
     /// Looks for jobs of dead workers and takes each a step further; answers those brought home.
     pub(super) fn advance(&mut self, store: &mut dyn Store, worker: WorkerId, at: Moment) -> Result<Vec<Rescued>> {
-        let orphans = store.lost(at.uptime)?;
+        let mut orphans = store.lost(at.uptime)?;
+        orphans.retain(|orphan| !is_held_by(orphan, worker));
+        self.suspected
+            .retain(|lease, _| orphans.iter().any(|orphan| orphan.lease == *lease && orphan.hung_pid.is_some()));
+        orphans.retain(|orphan| {
+            let is_hung = orphan.hung_pid.is_some();
+            !is_hung || at.uptime.since(*self.suspected.entry(orphan.lease).or_insert(at.uptime)) >= DOUBT
+        });
         self.stopped.retain(|lease, _| orphans.iter().any(|orphan| orphan.lease == *lease));
         let mut rescued = Vec::new();
         for orphan in orphans {
@@ -84,6 +115,12 @@ impl Rescue {
         }
         Ok(false)
     }
+}
+
+/// Whether it is one's own. Who looks for those that hang does not hang; its lease may have run out
+/// all the same where it could not be prolonged.
+fn is_held_by(orphan: &Orphan, me: WorkerId) -> bool {
+    matches!(&orphan.job.state, State::Running { worker, .. } if *worker == me.to_string())
 }
 
 /// Records the attempt as lost and puts the job where the policy says, unless someone else has.

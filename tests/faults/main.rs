@@ -15,9 +15,10 @@ mod checks;
 mod dose;
 mod garbage;
 mod killing;
+mod machine;
 mod orphans;
 mod powercut;
 mod strike;
-#[expect(dead_code, unused_imports, reason = "made for the tests of the command line; only a part is needed here")]
+#[expect(dead_code, reason = "made for the tests of the command line; only a part is needed here")]
 #[path = "../it/support/mod.rs"]
 mod support;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::{Running, Sandbox, schema};
 
@@ -326,6 +327,14 @@ fn events_of_a_worker_are_documents_and_nothing_else_is_on_its_stderr() {
     for event in ["up", "started", "ended", "expired", "nothing_to_run"] {
         assert!(events.contains(event), "{event} is not among {events:?}");
     }
+    std::fs::set_permissions(queue.db(), std::fs::Permissions::from_mode(0o666)).expect("one's own file");
+    let shared = queue.sh("ulimit -n 64; exec qctl work --drain --log json --allow-shared -j 100").succeeds().err();
+    for (line, event) in shared.lines().zip(["queue_shared", "up", "cramped"]) {
+        let document: serde_json::Value = serde_json::from_str(line).expect("a document");
+        schema::fits(&document, "event");
+        assert_eq!(document["event"], event);
+    }
+    std::fs::set_permissions(queue.db(), std::fs::Permissions::from_mode(0o600)).expect("one's own file");
     queue.push("-Q other 'touch runs; while [ -e hold ]; do sleep 0.02; done'");
     queue.write("hold", "");
     let worker = queue.start_sh("exec qctl work --log json --grace none 2>said");

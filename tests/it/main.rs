@@ -20,6 +20,7 @@ mod import;
 mod json;
 mod keep;
 mod list;
+mod permission;
 mod pictures;
 mod push;
 mod readme;

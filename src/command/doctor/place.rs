@@ -112,18 +112,11 @@ fn foreign_folder(folder: &Part, owner: u32) -> Option<Finding> {
 
 /// Whoever writes these files, or puts others in their place, runs commands as the worker.
 fn writable<'p>(parts: impl Iterator<Item = &'p Part>) -> Option<Finding> {
-    let open: Vec<&Part> = parts.filter(|part| is_writable_by_others(part)).collect();
+    let open: Vec<&Part> = parts.filter(|part| part.is_writable_by_others()).collect();
     let files = paths(&open)?;
     let modes: Vec<String> = open.iter().map(|part| format!("{} (mode {:04o})", name(part), part.mode)).collect();
     let message = format!("others may write {}, and so run commands as the worker", modes.join(", "));
     Some(Finding::new("writable", message, format!("chmod go-w {files}")))
-}
-
-/// A group whose number is its owner's is taken for that user's own, as most systems make one for
-/// each: a folder made with a umask of 002 is then still closed to others.
-fn is_writable_by_others(part: &Part) -> bool {
-    let by_group = part.mode & 0o020 != 0 && part.group != part.owner;
-    by_group || part.mode & 0o002 != 0
 }
 
 /// What SQLite found wrong inside the file, as one finding: it has one cure.

@@ -1,7 +1,7 @@
 //! The file as a whole: looking it through, and copying it while others work on it.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{File, OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rusqlite::backup::{Backup, StepResult};
@@ -36,13 +36,20 @@ pub(super) fn examine(conn: &Connection) -> rusqlite::Result<Vec<String>> {
 ///
 /// It gets its name last: what bears it is whole.
 pub(super) fn back_up(conn: &Connection, from: &Path, to: &Path) -> Result<()> {
-    let refused = |source| Error::Refused { path: to.to_owned(), source };
+    let refused = |source| Error::refused(to, source);
     if to.symlink_metadata().is_ok() {
         return Err(refused(std::io::Error::other("it is there already")));
     }
     let unfinished = place::beside(to, &format!(".{}.unfinished", std::process::id()));
     // For its owner alone, before anything is in it.
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).map_err(refused)?;
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)
+        // The umask may have taken bits away that the owner needs.
+        .and_then(|file| file.set_permissions(Permissions::from_mode(0o600)))
+        .map_err(refused)?;
     let done = fill(conn, from, &unfinished).and_then(|()| give_name(&unfinished, to).map_err(refused));
     if done.is_err() {
         let _ = std::fs::remove_file(&unfinished);

@@ -6,8 +6,9 @@
 //! as many in all. Nothing's correctness rests on it, so it is waited for only so long and passed
 //! by where it cannot be had.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -35,7 +36,7 @@ impl Gate {
 
     /// Waits for its turn, at most `patience`.
     pub(super) fn pass(&self, patience: Duration) -> Pass {
-        let Some(file) = open(&self.path) else { return Pass(None) };
+        let Ok(file) = open(&self.path) else { return Pass(None) };
         match file.try_lock() {
             Ok(()) => Pass(Some(file)),
             Err(TryLockError::Error(_)) => Pass(None),
@@ -61,16 +62,22 @@ fn wait(file: File, patience: Duration) -> Option<File> {
 }
 
 /// Opens the lock file, making it if need be; a link in its place is not followed.
-pub(super) fn open(path: &Path) -> Option<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(O_NOFOLLOW)
-        .open(path)
-        .ok()
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600).custom_flags(O_NOFOLLOW);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    match options.create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.create_new(false).open(path),
+        Err(error) => Err(error),
+        Ok(file) => {
+            // The umask may have taken bits away that the owner needs.
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            Ok(file)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod claim;
 mod copy;
 mod forget;
 mod gate;
+mod log;
 mod place;
 mod presence;
 mod push;
@@ -29,9 +30,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, FileControl, OpenFlags};
 
 use self::gate::Gate;
+use self::log::Log;
 use self::presence::Presence;
 use self::row::Explain as _;
 use super::{
@@ -58,7 +60,7 @@ const GLANCE_PATIENCE: Duration = Duration::from_millis(50);
 pub struct SqliteStore {
     conn: Connection,
     path: PathBuf,
-    wal: PathBuf,
+    log: Log,
     gate: Gate,
     presence: Presence,
     patience: Duration,
@@ -90,7 +92,7 @@ impl SqliteStore {
             // could be the first to write to the log passes here before it does.
             place::sync_folder(&path)?;
         }
-        Ok(Self { conn, gate, presence: Presence::new(path.clone(), lock), path, wal, patience })
+        Ok(Self { conn, gate, presence: Presence::new(path.clone(), lock), path, log: Log::new(wal), patience })
     }
 
     /// Describes the file.
@@ -100,13 +102,12 @@ impl SqliteStore {
     /// Those of any read.
     pub fn place(&self) -> Result<Place> {
         use std::os::unix::fs::MetadataExt as _;
-        let refused = |source| super::Error::Refused { path: self.path.clone(), source };
-        let meta = self.path.metadata().map_err(refused)?;
+        let meta = self.path.metadata().map_err(|source| super::Error::refused(&self.path, source))?;
         let journal: String = self.conn.query_row("pragma journal_mode", [], |row| row.get(0)).explain(&self.path)?;
         Ok(Place {
             path: self.path.clone(),
             bytes: meta.len(),
-            wal_bytes: self.wal.metadata().map_or(0, |meta| meta.len()),
+            wal_bytes: self.log.path().metadata().map_or(0, |meta| meta.len()),
             file_system: place::file_system(&self.path)?,
             owner: meta.uid(),
             is_mount_point: place::is_mount_point(&self.path),
@@ -186,7 +187,7 @@ impl Store for SqliteStore {
     }
 
     fn make_durable(&mut self) -> Result<()> {
-        transaction::sync_log(&self.wal)
+        self.vouch()
     }
 
     fn renew(
@@ -335,12 +336,24 @@ impl Store for SqliteStore {
         copy::back_up(&self.conn, &self.path, to)
     }
 
+    fn check_place(&mut self) -> Result<()> {
+        let moved = |path: &Path| Err(super::Error::Moved { path: path.to_owned() });
+        let mut has_moved = 0;
+        self.conn.file_control(Some("main"), FileControl::HasMoved(&mut has_moved)).explain(&self.path)?;
+        if has_moved != 0 {
+            return moved(&self.path);
+        }
+        self.open_log()?;
+        // Without the lock file workers still find each other.
+        if self.log.has_moved() { moved(self.log.path()) } else { Ok(()) }
+    }
+
     fn version(&mut self) -> Result<u64> {
         self.conn.query_row("pragma data_version", [], |row| row.get(0)).explain(&self.path)
     }
 
     fn tidy(&mut self, how: Tidy) -> Result<()> {
-        upkeep::tidy(&self.conn, &self.wal, how).explain(&self.path)
+        upkeep::tidy(&self.conn, self.log.path(), how).explain(&self.path)
     }
 }
 

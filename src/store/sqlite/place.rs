@@ -80,7 +80,7 @@ pub(super) fn ready(path: &Path, access: Access) -> Result<PathBuf> {
             Ok(full)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing { path: full }),
-        Err(source) => Err(Error::Refused { path: full, source }),
+        Err(source) => Err(Error::refused(&full, source)),
     }
 }
 
@@ -99,23 +99,30 @@ fn resolve(path: &Path, access: Access) -> Result<PathBuf> {
     match folder.canonicalize() {
         Ok(folder) => Ok(folder.join(name)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing { path: path.to_owned() }),
-        Err(source) => Err(Error::Refused { path: folder.to_owned(), source }),
+        Err(source) => Err(Error::refused(folder, source)),
     }
 }
 
 /// Makes the folder, and those above it that are missing. [`create`] makes their names safe.
 fn create_folder(folder: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|source| Error::Refused { path: folder.to_owned(), source })
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
+    for &made in missing.iter().rev() {
+        match DirBuilder::new().mode(0o700).create(made) {
+            // The umask may have taken bits away that the owner needs.
+            Ok(()) => std::fs::set_permissions(made, Permissions::from_mode(0o700)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && made.is_dir() => Ok(()),
+            Err(error) => Err(error),
+        }
+        .map_err(|source| Error::refused(folder, source))?;
+    }
+    Ok(())
 }
 
 /// Makes the empty file, before any connection exists in this process: closing it later would
 /// drop the locks of one.
 fn create(path: &Path) -> Result<()> {
-    let refused = |source| Error::Refused { path: path.to_owned(), source };
+    let refused = |source| Error::refused(path, source);
     sync_folders_above(path)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => {
@@ -140,7 +147,7 @@ fn sync_folders_above(path: &Path) -> Result<()> {
         match File::open(above).and_then(|above| above.sync_all()) {
             // Others can neither read it nor sync it, so it is not one that was just made for this.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (),
-            done => done.map_err(|source| Error::Refused { path: above.to_owned(), source })?,
+            done => done.map_err(|source| Error::refused(above, source))?,
         }
     }
     Ok(())
@@ -156,9 +163,7 @@ pub(super) fn sync_folder(path: &Path) -> Result<()> {
         Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
         folder => folder.unwrap_or(Path::new("/")),
     };
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| Error::Refused { path: folder.to_owned(), source })
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| Error::refused(folder, source))
 }
 
 /// The file and what belongs to it, as far as it is there, and the folder last.
@@ -234,6 +239,19 @@ pub(super) fn free_bytes(path: &Path) -> Result<u64> {
     };
     let stat = statvfs(folder).map_err(|errno| Error::Refused { path: folder.to_owned(), source: errno.into() })?;
     Ok(stat.blocks_available() * stat.fragment_size())
+}
+
+/// As many bytes are written at once where the index of the log grows, and some file systems give up
+/// before the last of them.
+const LAST_BYTES: u64 = 64 << 10;
+
+/// Whether as good as nothing more can be made or written on the file system of the file.
+pub(super) fn is_full(path: &Path) -> bool {
+    let stat = path.parent().and_then(|folder| statvfs(folder).ok());
+    // Some file systems have no table of files and say 0 of 0.
+    stat.is_some_and(|stat| {
+        stat.blocks_available() * stat.fragment_size() < LAST_BYTES || (stat.files() > 0 && stat.files_available() == 0)
+    })
 }
 
 /// Whether something is mounted on the file itself, as the kernel tells it in `/proc/self/mountinfo`,

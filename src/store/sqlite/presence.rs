@@ -152,7 +152,7 @@ impl Presence {
     }
 
     fn refused(&self, source: io::Error) -> Error {
-        Error::Refused { path: self.path.clone(), source }
+        Error::refused(&self.path, source)
     }
 }
 
@@ -179,8 +179,8 @@ impl FromStr for FileId {
 
 /// Takes the byte of a worker in the register of the queue; answers where it is to be looked for.
 pub(super) fn hold((queue, lock): (&Path, &Path), worker: WorkerId) -> Result<(HeldByte, Whereabouts)> {
-    let refused = |source| Error::Refused { path: lock.to_owned(), source };
-    let file = gate::open(lock).ok_or_else(|| refused(io::Error::other("it could not be made")))?;
+    let refused = |source| Error::refused(lock, source);
+    let file = gate::open(lock).map_err(refused)?;
     let byte = byte_lock(libc::F_WRLCK, worker_byte(worker));
     fcntl(&file, FcntlArg::F_OFD_SETLK(&byte)).map_err(|errno| refused(errno.into()))?;
     let queue_file = FileId::of(&queue.metadata().map_err(refused)?);
@@ -204,7 +204,7 @@ fn is_listed(file: FileId, byte: i64) -> Result<bool> {
         line.contains(" OFDLCK ") && first == Some(&byte) && found == Some(&inode)
     };
     for _ in 0..READINGS {
-        let list = std::fs::read_to_string(path).map_err(|source| Error::Refused { path: path.to_owned(), source })?;
+        let list = std::fs::read_to_string(path).map_err(|source| Error::refused(path, source))?;
         if list.lines().any(is_it) {
             return Ok(true);
         }

@@ -8,7 +8,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, V
 use rusqlite::{ErrorCode, Row, ToSql, ffi};
 
 use super::presence::FileId;
-use super::terms;
+use super::{place, terms};
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
     Attempt, Command, Context, Ending, EnvVars, Job, JobId, Labels, Lease, Outcome, QueueName, QueueSettings, Reason,
@@ -268,14 +268,17 @@ pub(super) fn error(error: rusqlite::Error, path: &Path) -> Error {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Busy { waited: super::PATIENCE },
         ErrorCode::DiskFull => Error::Full { path },
         // Only the index of the log, which holds nothing of its own, could not be given its size.
-        _ if extended == ffi::SQLITE_IOERR_SHMSIZE => Error::Full { path },
+        _ if extended == ffi::SQLITE_IOERR_SHMSIZE && place::is_full(&path) => Error::Full { path },
+        // The log could not be made: SQLite does not say why.
+        ErrorCode::CannotOpen if place::is_full(&path) => Error::Full { path },
+        ErrorCode::SystemIoFailure => Error::Failing { path, source: Box::new(error) },
         ErrorCode::DatabaseCorrupt => Error::Corrupt { path, source: Box::new(error) },
         // In a file that is as qctl made it, no value breaks the rules of the schema.
         ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch => Error::Corrupt { path, source: Box::new(error) },
         _ if extended == ffi::SQLITE_ERROR => Error::Corrupt { path, source: Box::new(error) },
         ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
             let source = match extended {
-                ffi::SQLITE_READONLY_DBMOVED => std::io::Error::other("it was moved or deleted while in use"),
+                ffi::SQLITE_READONLY_DBMOVED => return Error::Moved { path },
                 _ if code == ErrorCode::ReadOnly => std::io::ErrorKind::ReadOnlyFilesystem.into(),
                 // SQLite tells neither what it could not open nor why; without access it is that.
                 _ => match access(&path, AccessFlags::R_OK | AccessFlags::W_OK) {

@@ -5,18 +5,21 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
 use std::ops::Deref;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, named_params};
 
 use super::SqliteStore;
 use super::row::{self, Explain as _};
+use super::upkeep;
 use crate::clock::Timestamp;
 use crate::job::{StateKind, Tally};
-use crate::store::{Error, Result};
+use crate::store::{Error, Result, Store as _};
+
+/// How long it waits for others until it can fold the log back after a failed sync.
+const MENDING: Duration = Duration::from_secs(1);
 
 /// A write transaction, with what it will change in the counters.
 pub(super) struct Txn<'c> {
@@ -45,6 +48,7 @@ impl SqliteStore {
     ///
     /// The lock is waited for only at the beginning; once it is held nothing else can be busy.
     pub(super) fn write<T>(&mut self, work: impl FnOnce(&Txn<'_>) -> Result<T>) -> Result<T> {
+        self.open_log()?;
         let _pass = self.gate.pass(self.patience);
         let busy = |error| match row::error(error, &self.path) {
             Error::Busy { .. } => Error::Busy { waited: self.patience },
@@ -60,8 +64,30 @@ impl SqliteStore {
     /// Does `work` in one transaction and answers once it would survive a power cut.
     pub(super) fn write_durably<T>(&mut self, work: impl FnOnce(&Txn<'_>) -> Result<T>) -> Result<T> {
         let done = self.write(work)?;
-        sync_log(&self.wal)?;
+        self.vouch()?;
         Ok(done)
+    }
+
+    /// Sees to it that the log is open before anything is committed.
+    pub(super) fn open_log(&mut self) -> Result<()> {
+        if !self.log.is_closed() || self.log.open()? {
+            return Ok(());
+        }
+        let journal: String = self.conn.query_row("pragma journal_mode", [], |row| row.get(0)).explain(&self.path)?;
+        // SQLite has a log open by now; one without a name would take along all that is put into it.
+        if journal == "wal" { Err(Error::Moved { path: self.log.path().to_owned() }) } else { Ok(()) }
+    }
+
+    /// Answers once everything committed so far would survive a power cut, in the file that others see.
+    pub(super) fn vouch(&mut self) -> Result<()> {
+        let synced = self.log.sync();
+        if synced.is_err() {
+            // What others commit comes to lie behind frames that may be lost, and would be lost with
+            // them. Folded back they are written once more.
+            let _ = upkeep::fold(&self.conn, MENDING);
+        }
+        synced?;
+        self.check_place()
     }
 }
 
@@ -124,7 +150,7 @@ impl<'c> Txn<'c> {
         let path = self.path;
         // SQLite may have written the commit before the failure was reported: not a "no".
         self.tx.commit().map_err(|error| match row::error(error, path) {
-            Error::Backend(source) => Error::Unknown(source),
+            Error::Backend(source) | Error::Failing { source, .. } => Error::Unknown { path: path.to_owned(), source },
             other => other,
         })
     }
@@ -167,18 +193,5 @@ impl Deref for Txn<'_> {
 
     fn deref(&self) -> &Connection {
         &self.tx
-    }
-}
-
-/// Makes every commit in the log survive a power cut.
-///
-/// The log is the one file beside the queue that may be opened and closed freely: SQLite keeps no
-/// locks on it. One sync covers the frames of every process that committed before.
-pub(super) fn sync_log(wal: &Path) -> Result<()> {
-    match File::open(wal).and_then(|log| log.sync_data()) {
-        Ok(()) => Ok(()),
-        // No log: a checkpoint has folded it into the file, synced, and removed it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::Unknown(Box::new(error))),
     }
 }

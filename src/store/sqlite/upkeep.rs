@@ -1,6 +1,7 @@
 //! Workers on the books, the jobs of dead ones, and the housekeeping of the files.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
@@ -143,7 +144,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         pid: row.get("pid")?,
         queues: patterns(&queues),
         n_slots: row.get("slots")?,
-        lease: std::time::Duration::from_millis(row.get("lease")?),
+        lease: Duration::from_millis(row.get("lease")?),
         has_handler: row.get("has_handler")?,
     };
     let worker = Worker {
@@ -260,11 +261,20 @@ pub(super) fn tidy(conn: &Connection, wal: &Path, how: Tidy) -> rusqlite::Result
         return Ok(());
     }
     // Whoever is in the way has work to do: leave it to them, or to the next one.
-    conn.busy_timeout(std::time::Duration::ZERO)?;
-    let done = conn.query_row(&format!("pragma wal_checkpoint({mode})"), [], |_| Ok(()));
-    conn.busy_timeout(super::PATIENCE)?;
-    match done {
+    match checkpoint(conn, mode, Duration::ZERO) {
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Ok(()),
         done => done,
     }
+}
+
+/// Folds the whole log back, waiting for others at most so long.
+pub(super) fn fold(conn: &Connection, patience: Duration) -> rusqlite::Result<()> {
+    checkpoint(conn, "truncate", patience)
+}
+
+fn checkpoint(conn: &Connection, mode: &str, patience: Duration) -> rusqlite::Result<()> {
+    conn.busy_timeout(patience)?;
+    let done = conn.query_row(&format!("pragma wal_checkpoint({mode})"), [], |_| Ok(()));
+    conn.busy_timeout(super::PATIENCE)?;
+    done
 }

@@ -20,7 +20,7 @@ impl Supervisor<'_> {
         }
         let mark = match self.marker.mark(claimed.lease) {
             Ok(mark) => mark,
-            Err(error) => return self.make_room(&claimed, &error.to_string(), at.uptime),
+            Err(error) => return self.make_room(&claimed, error.to_string(), at.uptime),
         };
         let launch = launch::launch(&claimed, argv, mark, (&self.around.db, self.worker));
         match launch.spawn() {
@@ -31,7 +31,7 @@ impl Supervisor<'_> {
                 self.share_leases();
             }
             Err(error) if error.is_the_commands_fault() => self.fail_to_start(claimed, &error, at.now),
-            Err(error) => self.make_room(&claimed, &error.to_string(), at.uptime),
+            Err(error) => self.make_room(&claimed, error.to_string(), at.uptime),
         }
     }
 
@@ -56,8 +56,8 @@ impl Supervisor<'_> {
     }
 
     /// The machine could not start it: no fault of the job's.
-    fn make_room(&mut self, claimed: &Claimed, message: &str, uptime: Uptime) {
-        (self.report)(&Event::Trouble { message, retry_in: RETRY });
+    fn make_room(&mut self, claimed: &Claimed, message: String, uptime: Uptime) {
+        self.complain(message, uptime);
         self.no_room_until = Some(uptime.plus(RETRY));
         self.hand_back(claimed);
     }

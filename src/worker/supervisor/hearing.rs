@@ -1,6 +1,7 @@
 //! What the supervisor hears: signals, rings of the bell, and news of the other threads.
 
 use std::os::fd::AsFd as _;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -14,6 +15,9 @@ use crate::worker::news::News;
 use crate::worker::rescue::Rescued;
 use crate::worker::slot::Why;
 use crate::worker::writer::RETRY;
+
+/// How often a trouble that lasts is told of.
+const AGAIN: Duration = Duration::from_secs(60);
 
 impl Supervisor<'_> {
     pub(super) fn hear_signals(&mut self, uptime: Uptime) {
@@ -71,12 +75,22 @@ impl Supervisor<'_> {
                 News::Changed => self.may_find_work = true,
                 News::Standings(standings) => self.heed(&standings, at.uptime),
                 News::Rescued(rescued) => self.tell_of_rescued(&rescued),
-                News::Trouble(message) => (self.report)(&Event::Trouble { message: &message, retry_in: RETRY }),
+                News::Trouble(message) => self.complain(message, at.uptime),
                 News::Fatal(error) => {
                     self.fatal.get_or_insert(error.into());
                     self.stop_all(Why::Released, Mode::Stopping, at.uptime);
                 }
             }
+        }
+    }
+
+    /// Says what is wrong, once: what lasts is said again only now and then.
+    pub(super) fn complain(&mut self, message: String, uptime: Uptime) {
+        let is_known =
+            self.complaint.as_ref().is_some_and(|(known, said)| *known == message && uptime.since(*said) < AGAIN);
+        if !is_known {
+            (self.report)(&Event::Trouble { message: &message, retry_in: RETRY });
+            self.complaint = Some((message, uptime));
         }
     }
 

@@ -13,9 +13,17 @@ use super::writer::{Ask, Writer};
 use super::{Error, Plan, Summary, Surroundings};
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{Chunk, Event, Job, Lease, QueueName, Report, Settlement, Verdict, WorkerId};
+use crate::process;
 use crate::signal::SignalPipe;
 use crate::store::{NewWorker, Serving, Store};
 use crate::wake::{self, Bell};
+
+/// How many files a worker has open for itself, and for a moment while it starts a job: about 25 and
+/// 8, and some to spare.
+const FILES_OF_ITS_OWN: usize = 40;
+
+/// How many files a running job takes: its stdout and its stderr.
+const FILES_PER_JOB: usize = 2;
 
 /// What it does about new jobs and running ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +87,10 @@ pub(super) struct Supervisor<'a> {
     next_due: Option<Timestamp>,
     /// Nothing is started before this time: the machine has no room.
     no_room_until: Option<Uptime>,
+    /// How many jobs it can run at the same time: as many as it should, or as there are files for.
+    n_slots: usize,
+    /// What it complained of last, and when.
+    complaint: Option<(String, Uptime)>,
     fatal: Option<Error>,
     buffer: Vec<u8>,
 }
@@ -133,6 +145,8 @@ impl<'a> Supervisor<'a> {
             handed_back: BTreeSet::new(),
             next_due: None,
             no_room_until: None,
+            n_slots: plan.n_slots,
+            complaint: None,
             fatal: None,
             buffer: Vec::new(),
         })
@@ -141,6 +155,7 @@ impl<'a> Supervisor<'a> {
     /// Works until there is nothing more to do.
     pub(super) fn run(mut self) -> Result<Summary, Error> {
         (self.report)(&Event::Up { worker: self.worker });
+        self.fit_in();
         loop {
             let at = self.around.clock.moment();
             self.hear_signals(at.uptime);
@@ -156,6 +171,17 @@ impl<'a> Supervisor<'a> {
                 return self.fatal.map_or(Ok(self.summary), Err);
             }
             self.wait(at);
+        }
+    }
+
+    /// Runs no more jobs at the same time than the limit of open files has room for: one that is
+    /// reached is in the way of everything else too.
+    fn fit_in(&mut self) {
+        let Some(limit) = process::open_file_limit() else { return };
+        let n_fitting = (limit.saturating_sub(FILES_OF_ITS_OWN) / FILES_PER_JOB).max(1);
+        if n_fitting < self.n_slots {
+            self.n_slots = n_fitting;
+            (self.report)(&Event::Cramped { n_wanted: self.plan.n_slots, n_fitting, limit });
         }
     }
 
@@ -242,7 +268,7 @@ impl<'a> Supervisor<'a> {
         if self.mode != Mode::Working || self.no_room_until.is_some_and(|until| until > at.uptime) {
             return 0;
         }
-        let n_free = self.plan.n_slots.saturating_sub(self.slots.len());
+        let n_free = self.n_slots.saturating_sub(self.slots.len());
         let n_left = self.plan.stop.max_jobs.map_or(usize::MAX, |max| max.saturating_sub(self.summary.n_started));
         n_free.min(n_left)
     }
