@@ -3,6 +3,10 @@
 //! A worker that is killed leaves its commands running. Before their jobs go back into the queue
 //! these are stopped, so that no two copies run at once: asked first, then killed. As long as the
 //! kernel says that any process of an attempt is left, the job waits.
+//!
+//! A worker that hangs may wake at any moment. So the job is taken away from it before anything is
+//! done to the processes: what it then sees of their end it would report as a failure of the job, or,
+//! of a command that ends well when it is asked to, as a success.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,6 +20,10 @@ use crate::store::{Orphan, Result, Serving, Settled, Store, Turn};
 /// How long the processes of a dead worker get between being asked and being killed. They have lost
 /// whoever read their output; the job's own patience does not apply.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a worker must be seen to be silent beyond its lease: a stopped process that holds the write
+/// lock silences everyone, and whoever comes first after it has gone must not take the others for hung.
+const DOUBT: Duration = Duration::from_millis(500);
 
 /// How long a worker that is about to leave stays for a rescue. What cannot be killed by then
 /// belongs to another user or hangs in the kernel.
@@ -31,27 +39,40 @@ pub(super) struct Rescued {
 /// The rescues under way.
 #[derive(Default)]
 pub(super) struct Rescue {
+    /// Since when the worker of an attempt has been seen to be silent.
+    doubted: HashMap<Lease, Uptime>,
     /// Since when the processes of an attempt have been asked to end.
     asked: HashMap<Lease, Uptime>,
 }
 
 impl Rescue {
-    /// Whether processes of a dead worker are being stopped and will soon be gone.
+    /// Whether processes of a dead worker are being stopped and will soon be gone, or a worker is
+    /// silent and may soon count as dead.
     pub(super) fn is_under_way(&self, uptime: Uptime) -> bool {
-        self.asked.values().any(|&since| uptime.since(since) < WORTH_WAITING)
+        self.asked.values().chain(self.doubted.values()).any(|&since| uptime.since(since) < WORTH_WAITING)
     }
 
     /// Looks for jobs of dead workers and takes each a step further; answers those brought home.
     pub(super) fn advance(&mut self, store: &mut dyn Store, worker: WorkerId, at: Moment) -> Result<Vec<Rescued>> {
         let orphans = store.lost(at.uptime)?;
         self.asked.retain(|lease, _| orphans.iter().any(|orphan| orphan.lease == *lease));
+        self.doubted.retain(|lease, _| orphans.iter().any(|orphan| orphan.lease == *lease && orphan.is_contested()));
         let mut rescued = Vec::new();
         for orphan in orphans {
-            if self.is_gone(store, &orphan, at.uptime)? {
+            if self.is_taken(store, &orphan, at.uptime)? && self.is_gone(store, &orphan, at.uptime)? {
                 rescued.extend(bring_home(store, worker, orphan, at)?);
             }
         }
         Ok(rescued)
+    }
+
+    /// Whether its worker can no longer report on it; takes it away once there is no doubt.
+    fn is_taken(&mut self, store: &mut dyn Store, orphan: &Orphan, uptime: Uptime) -> Result<bool> {
+        if !orphan.is_contested() {
+            return Ok(true);
+        }
+        let since = *self.doubted.entry(orphan.lease).or_insert(uptime);
+        Ok(uptime.since(since) >= DOUBT && store.take_away(orphan.lease, uptime)?)
     }
 
     /// Whether no process of the attempt is left; sees to it otherwise.
@@ -103,7 +124,10 @@ fn report(store: &mut dyn Store, orphan: &Orphan, at: Moment) -> Result<Report> 
         outcome: Outcome::Lost,
         exit_code: None,
         signal: None,
-        error: Some(if orphan.hung_pid.is_some() { "its worker fell silent" } else { "its worker died" }.to_owned()),
+        error: Some(
+            if orphan.is_taken || orphan.hung_pid.is_some() { "its worker fell silent" } else { "its worker died" }
+                .to_owned(),
+        ),
         started_at: job.started_at.unwrap_or(at.now),
         ended_at: at.now,
         usage: None,

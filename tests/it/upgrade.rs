@@ -19,8 +19,18 @@ fn schema_of(queue: &Sandbox) -> String {
 
 #[test]
 fn a_queue_of_schema_1_is_taken_up_with_all_it_holds() {
+    is_taken_up("0001");
+}
+
+#[test]
+fn a_queue_of_schema_2_is_taken_up_with_all_it_holds() {
+    is_taken_up("0002");
+}
+
+/// Both fixtures hold the same.
+fn is_taken_up(schema: &str) {
     let queue = Sandbox::new();
-    lay_down(&queue, "0001");
+    lay_down(&queue, schema);
     let states = |of: &Sandbox| {
         let list = of.qctl("list --reverse -F id,queue,state").succeeds().out();
         list.replace('\t', " ").replace('\n', ", ")
@@ -29,7 +39,7 @@ fn a_queue_of_schema_1_is_taken_up_with_all_it_holds() {
         states(&queue),
         "1 mail dead, 2 default succeeded, 3 default retrying, 4 default scheduled, 5 default cancelled, 6 default ready, "
     );
-    assert_eq!(schema_of(&queue), "2");
+    assert_eq!(schema_of(&queue), "3");
     queue.qctl("queue show mail").succeeds();
     assert!(!queue.qctl("doctor").out().contains("schema"), "as if it had been made anew");
     assert_eq!(queue.job(1)["reason"], "exhausted");

@@ -16,7 +16,11 @@ use crate::store::{Access, Error, Result, Stray};
 pub(super) const APPLICATION_ID: i32 = 0x7163_746c;
 
 /// Every migration, in order. The schema's number is how many have been applied.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_start.sql"), include_str!("migrations/0002_retention.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_start.sql"),
+    include_str!("migrations/0002_retention.sql"),
+    include_str!("migrations/0003_taking.sql"),
+];
 
 /// The newest schema that this qctl knows.
 pub(super) fn newest() -> u32 {

@@ -44,7 +44,7 @@ pub(super) struct Supervisor<'a> {
     around: &'a Surroundings,
     report: &'a mut dyn FnMut(&Event<'_>),
     worker: WorkerId,
-    /// Marks attempts; never reads or writes the queue.
+    /// Marks attempts; never writes to the queue.
     marker: Box<dyn Store>,
     keeper: Keeper,
     writer: Writer,
