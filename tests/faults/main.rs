@@ -12,6 +12,7 @@
 //! which something was killed, jobs run.
 
 mod dose;
+mod storm;
 #[expect(dead_code, unused_imports, reason = "made for the tests of the command line; only a part is needed here")]
 #[path = "../it/support/mod.rs"]
 mod support;
