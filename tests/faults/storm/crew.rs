@@ -172,7 +172,7 @@ impl<'s> Crew<'s> {
             let n = self.fates.len();
             let line = format!(
                 "exec qctl work -j {} --lease {LEASE} --grace 200ms --log json >/dev/null 2>{}",
-                self.chance.usize(2..=4),
+                self.chance.usize(2..=6),
                 said_by(n)
             );
             self.fates.push(Fate::default());

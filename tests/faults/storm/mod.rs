@@ -16,8 +16,9 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use qctl::clock::Timestamp;
+use qctl::clock::{Clock as _, SystemClock, Timestamp};
 use qctl::job::{Filter, Page, State, StateKind};
 use qctl::store::{Access, Store, Target};
 
@@ -32,14 +33,14 @@ use crate::support::Sandbox;
 const N_PUSHERS: usize = 8;
 
 /// How often somebody is harmed or something meddled with, in the usual dose.
-const N_DEEDS: usize = 60;
+const N_DEEDS: usize = 80;
 
 /// What all who take part share.
 struct Storm {
     queue: Sandbox,
     dose: Dose,
     is_over: AtomicBool,
-    n_pushed: AtomicUsize,
+    n_unfinished: AtomicUsize,
     n_killed_pushes: AtomicUsize,
     jobs: Mutex<Vec<i64>>,
     sleepers: Sleepers,
@@ -58,7 +59,7 @@ impl Storm {
             queue,
             dose,
             is_over: AtomicBool::new(false),
-            n_pushed: AtomicUsize::new(0),
+            n_unfinished: AtomicUsize::new(0),
             n_killed_pushes: AtomicUsize::new(0),
             jobs: Mutex::default(),
             sleepers: Sleepers::default(),
@@ -75,8 +76,37 @@ impl Storm {
         usize::try_from(length).expect("it is no longer than memory")
     }
 
-    fn add_pushed(&self, n: usize) -> usize {
-        self.n_pushed.fetch_add(n, Ordering::Relaxed)
+    /// How many jobs wait or run, as of a moment ago.
+    fn n_unfinished(&self) -> usize {
+        self.n_unfinished.load(Ordering::Relaxed)
+    }
+
+    /// Counts them again and again.
+    fn keep_count(&self) {
+        let mut store = self.open();
+        while !self.is_over() {
+            self.n_unfinished.store(n_unfinished(&mut *store), Ordering::Relaxed);
+            SystemClock::default().pause(Duration::from_millis(20));
+        }
+    }
+
+    fn open(&self) -> Box<dyn Store> {
+        qctl::store::open(&Target::Sqlite(self.queue.db()), Access::Existing).expect("the queue")
+    }
+
+    /// Waits until every job has come to its end, for as long as one after the other does.
+    fn runs_dry(&self, store: &mut dyn Store) {
+        loop {
+            let n_left = n_unfinished(store);
+            if n_left == 0 {
+                return;
+            }
+            let states = StateKind::ALL.into_iter().filter(|state| !state.is_final()).collect();
+            let filter = Filter { states, ..Filter::default() };
+            let first = store.jobs(&filter, Page { after: None, limit: 3, oldest_first: true }).expect("the jobs");
+            let fact = format!("one of {n_left} jobs comes to its end, of which the first are {first:#?}");
+            self.queue.wait_until(&fact, || n_unfinished(store) < n_left);
+        }
     }
 
     fn note_killed_push(&self) {
@@ -111,6 +141,12 @@ impl Storm {
         }
         glimpses.into_iter().collect()
     }
+}
+
+fn n_unfinished(store: &mut dyn Store) -> usize {
+    let tallies = store.queues().expect("the queues").into_iter().map(|queue| queue.tally);
+    let n = tallies.flat_map(|tally| tally.iter().filter(|(state, _)| !state.is_final()).collect::<Vec<_>>());
+    n.map(|(_, n)| usize::try_from(n).expect("no count is below zero")).sum()
 }
 
 fn glimpse(job: &serde_json::Value) -> Option<Glimpse> {
@@ -198,6 +234,7 @@ fn rage(storm: &Storm) -> (History, Harm) {
     let (pushes, mut glimpses) = thread::scope(|scope| {
         let pushers: Vec<_> = (0..N_PUSHERS).map(|n| scope.spawn(move || Pusher::new(storm, n).run())).collect();
         let reader = scope.spawn(|| storm.leaf_through());
+        scope.spawn(|| storm.keep_count());
         scope.spawn(|| storm.sleepers.wake_in_time(|| storm.is_over()));
         let calm = OnDrop(&storm.is_over);
         crew.suffer(N_DEEDS * storm.dose.factor);
@@ -207,11 +244,8 @@ fn rage(storm: &Storm) -> (History, Harm) {
         (pushes, reader.join().expect("it says what was wrong"))
     });
     crew.calm_down();
-    let mut store = qctl::store::open(&Target::Sqlite(storm.queue.db()), Access::Existing).expect("the queue");
-    storm.queue.wait_until("every job has come to its end", || {
-        let queues = store.queues().expect("the queues");
-        queues.iter().all(|queue| queue.tally.iter().all(|(state, _)| state.is_final()))
-    });
+    let mut store = storm.open();
+    storm.runs_dry(&mut *store);
     let Records { fates: workers, deeds, harm } = crew.disband();
     let log = Entry::all(&storm.queue.read("log"));
     let (jobs, last_glimpses) = jobs_in(&mut *store);

@@ -16,10 +16,7 @@ pub(super) const QUEUES: [&str; 3] = ["alpha", "beta", "gamma"];
 
 /// How many jobs may wait: enough that workers never want for any, and few enough to be done soon after the
 /// storm.
-const BACKLOG: usize = 60;
-
-/// The least that a job leaves in the log: one line.
-const LEAST_LINE: usize = 24;
+const BACKLOG: usize = 120;
 
 /// The longest that a push takes before it is killed, in microseconds; a whole one takes about as long.
 const MID_PUSH: u64 = 15_000;
@@ -55,11 +52,7 @@ impl<'s> Pusher<'s> {
             } else {
                 self.push()
             }
-            let n_pushed = self.storm.add_pushed(1);
-            let is_time = || {
-                let n_begun = self.storm.log_length() / LEAST_LINE / 2;
-                self.storm.is_over() || n_pushed < n_begun + BACKLOG
-            };
+            let is_time = || self.storm.is_over() || self.storm.n_unfinished() < BACKLOG;
             self.storm.queue.wait_until("a job is done", is_time);
         }
         self.pushes
@@ -113,7 +106,7 @@ impl<'s> Pusher<'s> {
     fn order(&mut self) -> Order {
         let kinds = [Kind::Sound, Kind::Sound, Kind::Sound, Kind::Stubborn, Kind::Recovers, Kind::Doomed, Kind::Fatal];
         let kind = *self.chance.choice(&kinds).expect("several");
-        let seconds = *self.chance.choice(&["0", "0.02", "0.1", "0.3", "0.3", "0.8", "2"]).expect("several");
+        let seconds = *self.chance.choice(&["0", "0", "0.02", "0.05", "0.1", "0.3", "1.5"]).expect("several");
         let mut options = match kind {
             // One attempt only: what befalls workers costs none.
             Kind::Sound | Kind::Stubborn => "--max-attempts 1".to_owned(),
