@@ -158,8 +158,17 @@ pub struct Orphan {
     /// How it runs.
     pub context: Context,
     /// Its process, where the worker is not dead but hangs: its lease ran out. It may hold the mark
-    /// itself, having been stopped between making it and starting the attempt.
+    /// itself, having been stopped between making it and having started the attempt.
     pub hung_pid: Option<u32>,
+    /// Whether the job was taken away from it, which may have woken since.
+    pub is_taken: bool,
+}
+
+impl Orphan {
+    /// Whether the worker, should it wake, can still start the attempt and report on it.
+    pub fn is_contested(&self) -> bool {
+        self.hung_pid.is_some() && !self.is_taken
+    }
 }
 
 /// A held mark, as the kernel tells it in `/proc/PID/fdinfo`.

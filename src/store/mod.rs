@@ -107,7 +107,8 @@ pub trait Store: Send {
     /// Those of any read.
     fn standings(&mut self, leases: &[Lease]) -> Result<Vec<(Lease, Standing)>>;
 
-    /// The running jobs whose worker is dead, or silent for longer than its lease.
+    /// The running jobs whose worker is dead, or silent for longer than its lease, and those that
+    /// have been taken away.
     ///
     /// Workers that are dead and hold nothing are forgotten on the way.
     ///
@@ -116,14 +117,29 @@ pub trait Store: Send {
     /// Those of any write.
     fn lost(&mut self, uptime: Uptime) -> Result<Vec<Orphan>>;
 
-    /// A file that keeps the attempt's mark for as long as anyone has it open: to be inherited by
-    /// the attempt's processes and then closed by the worker. To be asked of the store on which its
-    /// worker was enrolled: the two are found in the same place then, whatever becomes of the files.
+    /// Takes a running job from its worker, if that is still silent at `uptime`; answers whether the
+    /// job is taken now. Its worker can no longer start it and report on it, should it wake: all that
+    /// still can be recorded of the attempt is that it was lost, by whoever has seen to it that none
+    /// of its processes is left.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] where the mark cannot be made.
-    fn mark(&self, lease: Lease) -> Result<OwnedFd>;
+    /// Those of any write.
+    fn take_away(&mut self, lease: Lease, uptime: Uptime) -> Result<bool>;
+
+    /// A file that keeps the attempt's mark for as long as anyone has it open: to be inherited by
+    /// the attempt's processes and then closed by the worker. `None` where the lease is lost. To be
+    /// asked of the store on which its worker was enrolled: the two are found in the same place then,
+    /// whatever becomes of the files.
+    ///
+    /// An attempt may be started only with its mark in hand. A worker that was stopped since it
+    /// claimed the job learns here that it was taken away; and from whoever has the mark in hand by
+    /// then it is not given to anyone else before the mark is free.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] where the mark cannot be made, and those of any read.
+    fn mark(&self, lease: Lease) -> Result<Option<OwnedFd>>;
 
     /// Whether the attempt's mark is still held, that is, whether any of its processes may live.
     ///

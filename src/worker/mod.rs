@@ -1,7 +1,7 @@
 //! Claim, run, settle: a worker.
 //!
 //! Three threads. The supervisor (here, the caller's) polls children, pipes, the doorbell, timers and
-//! signals, and never touches the queue file, so no commit delays a child. The *writer* owns the
+//! signals, and never writes to the queue file, so no commit delays a child. The *writer* owns the
 //! connection that claims and settles; while it commits, what ends meanwhile gathers for the next
 //! turn, and so commits are grouped by themselves. The *keeper* has a connection of its own for the
 //! heartbeat, which must not wait behind anything, for the jobs of dead workers, and for the log.

@@ -3,6 +3,10 @@
 //! A worker that is killed leaves its commands running. Before their jobs go back into the queue
 //! these are stopped, so that no two copies run at once: asked first, then killed. As long as the
 //! kernel says that any process of an attempt is left, the job waits.
+//!
+//! A worker that hangs may wake at any moment. So the job is taken away from it before anything is
+//! done to the processes: what it then sees of their end it would report as a failure of the job, or,
+//! of a command that ends well when it is asked to, as a success.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -29,8 +33,8 @@ pub(super) struct Rescued {
 }
 
 /// How long a worker must be seen to hang, by one who can write all the while, until its jobs are
-/// taken from it. A full disk keeps everyone from prolonging a lease; once there is room, those who
-/// live do so within a second.
+/// taken from it. A full disk, or a stopped process that holds the write lock, keeps everyone from
+/// prolonging a lease; once that is over, those who live do so within a second.
 const DOUBT: Duration = Duration::from_millis(2500);
 
 /// The rescues under way.
@@ -75,20 +79,24 @@ impl Rescue {
     pub(super) fn advance(&mut self, store: &mut dyn Store, worker: WorkerId, at: Moment) -> Result<Vec<Rescued>> {
         let mut orphans = store.lost(at.uptime)?;
         orphans.retain(|orphan| !is_held_by(orphan, worker));
-        self.suspected
-            .retain(|lease, _| orphans.iter().any(|orphan| orphan.lease == *lease && orphan.hung_pid.is_some()));
-        orphans.retain(|orphan| {
-            let is_hung = orphan.hung_pid.is_some();
-            !is_hung || at.uptime.since(*self.suspected.entry(orphan.lease).or_insert(at.uptime)) >= DOUBT
-        });
+        self.suspected.retain(|lease, _| orphans.iter().any(|orphan| orphan.lease == *lease && orphan.is_contested()));
         self.stopped.retain(|lease, _| orphans.iter().any(|orphan| orphan.lease == *lease));
         let mut rescued = Vec::new();
         for orphan in orphans {
-            if self.is_gone(store, &orphan, at.uptime)? {
+            if self.is_taken(store, &orphan, at.uptime)? && self.is_gone(store, &orphan, at.uptime)? {
                 rescued.extend(bring_home(store, worker, orphan, at)?);
             }
         }
         Ok(rescued)
+    }
+
+    /// Whether its worker can no longer report on it; takes it away once there is no doubt.
+    fn is_taken(&mut self, store: &mut dyn Store, orphan: &Orphan, uptime: Uptime) -> Result<bool> {
+        if !orphan.is_contested() {
+            return Ok(true);
+        }
+        let since = *self.suspected.entry(orphan.lease).or_insert(uptime);
+        Ok(uptime.since(since) >= DOUBT && store.take_away(orphan.lease, uptime)?)
     }
 
     /// Whether no process of the attempt is left; sees to it otherwise.
@@ -117,10 +125,11 @@ impl Rescue {
     }
 }
 
-/// Whether it is one's own. Who looks for those that hang does not hang; its lease may have run out
-/// all the same where it could not be prolonged.
+/// Whether it is one's own, and not taken away. Who looks for those that hang does not hang; its lease
+/// may have run out all the same where it could not be prolonged.
 fn is_held_by(orphan: &Orphan, me: WorkerId) -> bool {
-    matches!(&orphan.job.state, State::Running { worker, .. } if *worker == me.to_string())
+    let is_own = matches!(&orphan.job.state, State::Running { worker, .. } if *worker == me.to_string());
+    is_own && !orphan.is_taken
 }
 
 /// Records the attempt as lost and puts the job where the policy says, unless someone else has.
@@ -151,7 +160,10 @@ fn report(store: &mut dyn Store, orphan: &Orphan, at: Moment) -> Result<Report> 
         outcome: Outcome::Lost,
         exit_code: None,
         signal: None,
-        error: Some(if orphan.hung_pid.is_some() { "its worker fell silent" } else { "its worker died" }.to_owned()),
+        error: Some(
+            if orphan.is_taken || orphan.hung_pid.is_some() { "its worker fell silent" } else { "its worker died" }
+                .to_owned(),
+        ),
         started_at: job.started_at.unwrap_or(at.now),
         ended_at: at.now,
         usage: None,

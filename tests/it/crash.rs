@@ -90,6 +90,8 @@ fn a_stopped_worker_that_wakes_after_its_lease_records_nothing_and_says_so() {
     queue.qctl_with(&["push", HANGS_ONCE]).succeeds();
     let sleeper = queue.start_sh("exec qctl work --lease 1s 2>sleeper");
     queue.wait_for_lines("pids", 2);
+    // Stopped before that, in the middle of starting it, it would still hold the mark of the attempt.
+    queue.wait_for_text("sleeper", "attempt 1/5");
     sleeper.signal(Signal::SIGSTOP);
     let _other = queue.start("work");
     queue.wait_for_state(1, "succeeded");
@@ -98,4 +100,33 @@ fn a_stopped_worker_that_wakes_after_its_lease_records_nothing_and_says_so() {
     sleeper.stops().succeeds();
     assert_eq!(outcomes(&queue, 1), ["lost", "succeeded"]);
     assert_eq!(queue.state(1), "succeeded");
+}
+
+/// Whoever looks after the jobs of a worker that sleeps asks their commands to end. When the worker wakes in that
+/// moment it sees a command end that failed, or even one that ended well, and must not report that.
+#[test]
+fn what_is_stopped_because_its_worker_is_silent_neither_fails_nor_succeeds() {
+    for (ending, status) in [("fails", 1), ("ends well", 0)] {
+        let queue = Sandbox::new();
+        // In its first attempt it takes its time to end, and says when it was asked to.
+        let script = format!(
+            "if [ $QCTL_TOKEN = 1 ]; then \
+               trap 'echo asked > asked; while [ ! -e awake ]; do sleep 0.01; done; exit {status}' TERM; \
+               echo $$ > pids; while :; do sleep 0.01; done; \
+             fi; echo done > done"
+        );
+        queue.qctl_with(&["push", "--max-attempts", "1", &script]).succeeds();
+        let sleeper = queue.start_sh("exec qctl work --lease 1s 2>sleeper");
+        queue.wait_for_lines("pids", 1);
+        queue.wait_for_text("sleeper", "attempt 1/1");
+        sleeper.signal(Signal::SIGSTOP);
+        let _other = queue.start("work");
+        queue.wait_for_lines("asked", 1);
+        sleeper.signal(Signal::SIGCONT);
+        queue.write("awake", "");
+        queue.wait_for_state(1, "succeeded");
+        assert_eq!(outcomes(&queue, 1), ["lost", "succeeded"], "its first command {ending}");
+        assert_eq!((queue.job(1)["attempt"].as_i64(), queue.read("done").as_str()), (Some(1), "done\n"));
+        sleeper.stops().succeeds();
+    }
 }

@@ -115,6 +115,9 @@ macro_rules! suite {
                 a_job_that_was_settled_or_claimed_anew_is_no_longer_held
                 a_mark_is_held_as_long_as_anyone_has_it_open
                 a_mark_outlives_the_store_that_made_it
+                a_lease_that_is_lost_gets_no_mark
+                a_job_is_taken_away_only_from_a_worker_that_is_still_silent
+                of_a_job_that_was_taken_away_nothing_is_recorded_but_its_loss
                 a_worker_is_told_with_what_it_runs
                 housekeeping_loses_nothing
             }

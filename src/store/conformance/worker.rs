@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::bench::{Bench, LEASE, Open, chunk, job, moment, uptime, worker};
-use crate::job::{JobId, Lease, Outcome, StateKind, Token, Verdict, WorkerId};
+use crate::job::{Claimed, JobId, Lease, Outcome, StateKind, Token, Verdict, WorkerId};
 use crate::store::{Orphan, Settled, Standing, Tidy, Worker};
 
 pub(crate) fn a_worker_is_alive_until_its_store_is_gone(open: &Open) {
@@ -201,7 +201,7 @@ pub(crate) fn a_mark_is_held_as_long_as_anyone_has_it_open(open: &Open) {
     let is_marked = |lease| other.store.marked(lease).expect("a look").is_some();
     assert!(!is_marked(claims[0].lease));
 
-    let mark: OwnedFd = bench.store.mark(claims[0].lease).expect("a mark");
+    let mark: OwnedFd = bench.store.mark(claims[0].lease).expect("a look").expect("a mark");
     let inherited = mark.try_clone().expect("a second holder");
     assert!(is_marked(claims[0].lease) && !is_marked(claims[1].lease));
     let next = Lease { token: Token::new(claims[0].lease.token.get() + 1), ..claims[0].lease };
@@ -217,10 +217,72 @@ pub(crate) fn a_mark_outlives_the_store_that_made_it(open: &Open) {
     bench.push(job("a"));
     let mut dead = bench.beside();
     let claimed = dead.claim_one();
-    let _mark = dead.store.mark(claimed.lease).expect("a mark");
+    let _mark = dead.store.mark(claimed.lease).expect("a look").expect("a mark");
     drop(dead);
     assert_eq!(lost(&mut bench).len(), 1);
     assert!(bench.store.marked(claimed.lease).expect("a look").is_some());
+}
+
+pub(crate) fn a_lease_that_is_lost_gets_no_mark(open: &Open) {
+    let mut bench = Bench::new(open);
+    bench.push(job("a"));
+    let stopped = bench.claim_one();
+    let mut other = bench.beside();
+    other.end(&stopped, Outcome::Lost, Verdict::HandBack);
+    assert!(bench.store.mark(stopped.lease).expect("a look").is_none());
+    let claimed = other.claim_one();
+    assert!(bench.store.mark(stopped.lease).expect("a look").is_none());
+    assert!(other.store.mark(claimed.lease).expect("a look").is_some());
+}
+
+/// A job whose worker is silent, in the hands of another who sees that.
+fn silent<'o>(open: &'o Open) -> (Bench<'o>, Claimed, Bench<'o>) {
+    let mut hung = Bench::new(open);
+    hung.push(job("a"));
+    let claimed = hung.claim_one();
+    let mut observer = hung.beside();
+    observer.now = hung.now.plus(LEASE + Duration::from_millis(1));
+    (hung, claimed, observer)
+}
+
+pub(crate) fn a_job_is_taken_away_only_from_a_worker_that_is_still_silent(open: &Open) {
+    let (mut hung, claimed, mut observer) = silent(open);
+    assert!(lost(&mut observer)[0].is_contested());
+    let at = moment(hung.now);
+    let _ = hung.store.renew(hung.worker, &[claimed.lease], at.uptime.plus(LEASE * 2), at).expect("a renewal");
+    assert!(!observer.store.take_away(claimed.lease, uptime(observer.now)).expect("a look"));
+    hung.succeed(&claimed);
+    assert!(
+        !observer.store.take_away(claimed.lease, uptime(observer.now)).expect("a look"),
+        "and there is nothing left"
+    );
+}
+
+pub(crate) fn of_a_job_that_was_taken_away_nothing_is_recorded_but_its_loss(open: &Open) {
+    let (mut hung, claimed, mut observer) = silent(open);
+    assert!(observer.store.take_away(claimed.lease, uptime(observer.now)).expect("a look"));
+
+    // Its worker wakes: whatever it saw, it has no say.
+    hung.print(&claimed, chunk(0, "text"));
+    for (outcome, verdict) in [(Outcome::Succeeded, Verdict::Succeed), (Outcome::Failed, Verdict::HandBack)] {
+        let late = hung.ending(&claimed, outcome, verdict);
+        assert_eq!(hung.settle(late), Settled::LeaseLost);
+    }
+    let at = moment(observer.now);
+    let standings = hung.store.renew(hung.worker, &[claimed.lease], at.uptime.plus(LEASE), at).expect("a renewal");
+    assert_eq!(standings, [(claimed.lease, Standing::Lost)]);
+    assert!(hung.store.mark(claimed.lease).expect("a look").is_none());
+
+    // Nor does it get the job back by being there again, or the next observer not see it.
+    let orphans = lost(&mut hung.beside());
+    assert_eq!(
+        orphans.iter().map(|orphan| (orphan.lease, orphan.is_taken)).collect::<Vec<_>>(),
+        [(claimed.lease, true)]
+    );
+    observer.end(&claimed, Outcome::Lost, Verdict::HandBack);
+    assert_eq!(observer.printed(&claimed, 0), "");
+    let again = hung.claim_one();
+    hung.succeed(&again);
 }
 
 pub(crate) fn housekeeping_loses_nothing(open: &Open) {

@@ -211,8 +211,15 @@ impl Store for SqliteStore {
         upkeep::lost(self, uptime)
     }
 
-    fn mark(&self, lease: Lease) -> Result<OwnedFd> {
-        self.presence.mark(lease)
+    fn take_away(&mut self, lease: Lease, uptime: Uptime) -> Result<bool> {
+        self.write_durably(|tx| upkeep::take_away(tx, lease, uptime).explain(tx.path()))
+    }
+
+    fn mark(&self, lease: Lease) -> Result<Option<OwnedFd>> {
+        let mark = self.presence.mark(lease)?;
+        // In this order: whoever takes the job away from here on finds the mark.
+        let standings = upkeep::standings(&self.conn, &[lease]).explain(&self.path)?;
+        Ok((standings[0].1 != Standing::Lost).then_some(mark))
     }
 
     fn marked(&self, lease: Lease) -> Result<Option<Mark>> {

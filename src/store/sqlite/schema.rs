@@ -19,7 +19,7 @@ pub(super) const APPLICATION_ID: i32 = 0x7163_746c;
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_retention.sql"),
-    include_str!("migrations/0003_places.sql"),
+    include_str!("migrations/0003_holding.sql"),
 ];
 
 /// The newest schema that this qctl knows.

@@ -18,7 +18,13 @@ const PIECES_PER_JOB: i64 = 1 << 24;
 /// of a lost worker are settled by another.
 pub(super) fn settle(tx: &Txn<'_>, settlement: &Settlement, now: Timestamp) -> Result<Settled> {
     let lease = settlement.lease;
-    let Some(Held { queue_id, is_cancelled, run_at }) = held(tx, lease)? else { return Ok(Settled::LeaseLost) };
+    let Some(Held { queue_id, is_cancelled, is_taken, run_at }) = held(tx, lease)? else {
+        return Ok(Settled::LeaseLost);
+    };
+    let is_loss = settlement.report.as_ref().is_some_and(|report| report.outcome == Outcome::Lost);
+    if is_taken && !is_loss {
+        return Ok(Settled::LeaseLost);
+    }
     // Who asked for it to be stopped does not want it to run again.
     let verdict = if is_cancelled && !settlement.verdict.is_final() { Verdict::Cancel } else { settlement.verdict };
     move_job(tx, lease, verdict, settlement.report.as_ref(), now)?;
@@ -63,18 +69,25 @@ struct Held {
     queue_id: i64,
     /// Whether it is to be stopped.
     is_cancelled: bool,
+    /// Whether it was taken from its worker.
+    is_taken: bool,
     /// When it was due.
     run_at: Timestamp,
 }
 
 /// The job, if the lease holds.
 fn held(tx: &Txn<'_>, lease: Lease) -> Result<Option<Held>> {
-    let sql =
-        "select queue_id, cancel_requested, run_at from job where id = :id and state = 'running' and token = :token";
+    let sql = "select queue_id, cancel_requested, is_taken, run_at from job
+        where id = :id and state = 'running' and token = :token";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;
     query
         .query_row(named_params! { ":id": lease.job, ":token": lease.token }, |row| {
-            Ok(Held { queue_id: row.get(0)?, is_cancelled: row.get(1)?, run_at: row.get(2)? })
+            Ok(Held {
+                queue_id: row.get("queue_id")?,
+                is_cancelled: row.get("cancel_requested")?,
+                is_taken: row.get("is_taken")?,
+                run_at: row.get("run_at")?,
+            })
         })
         .optional()
         .explain(tx.path())
@@ -103,7 +116,7 @@ fn move_job(tx: &Txn<'_>, lease: Lease, verdict: Verdict, report: Option<&Report
             crashes = case when :outcome is null or :outcome = 'released' then crashes
                            when :outcome = 'lost' then crashes + 1 else 0 end,
             started_at = iif(:outcome is null, (select max(started_at) from attempt where job_id = :id), started_at),
-            worker_id = null, cancel_requested = 0, reason = :reason,
+            worker_id = null, cancel_requested = 0, is_taken = 0, reason = :reason,
             outcome = coalesce(:outcome, outcome),
             exit_code = iif(:outcome is null, exit_code, :exit_code),
             signal = iif(:outcome is null, signal, :signal),
@@ -163,7 +176,8 @@ fn record_attempt(tx: &Txn<'_>, lease: Lease, report: &Report) -> Result<()> {
 
 /// Stores what a running attempt has printed, if its lease still holds.
 pub(super) fn add_output(tx: &Txn<'_>, lease: Lease, chunks: &[Chunk]) -> Result<()> {
-    if held(tx, lease)?.is_some() { write_output(tx, lease, chunks) } else { Ok(()) }
+    let is_held = held(tx, lease)?.is_some_and(|held| !held.is_taken);
+    if is_held { write_output(tx, lease, chunks) } else { Ok(()) }
 }
 
 fn write_output(tx: &Txn<'_>, lease: Lease, chunks: &[Chunk]) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Workers on the books, the jobs of dead ones, and the housekeeping of the files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -185,7 +186,8 @@ pub(super) fn renew(tx: &Txn<'_>, worker: WorkerId, lease_until: Uptime, now: Ti
 
 /// How the jobs under these leases stand.
 pub(super) fn standings(conn: &Connection, leases: &[Lease]) -> rusqlite::Result<Vec<(Lease, Standing)>> {
-    let sql = "select cancel_requested from job where id = :id and state = 'running' and token = :token";
+    let sql = "select cancel_requested from job
+        where id = :id and state = 'running' and token = :token and is_taken = 0";
     let mut query = conn.prepare_cached(sql)?;
     let mut standing = |lease: &Lease| -> rusqlite::Result<Standing> {
         let params = named_params! { ":id": lease.job, ":token": lease.token };
@@ -199,7 +201,18 @@ pub(super) fn standings(conn: &Connection, leases: &[Lease]) -> rusqlite::Result
     leases.iter().map(|lease| Ok((*lease, standing(lease)?))).collect()
 }
 
-/// The running jobs whose worker is dead or hangs. Dead workers without any are taken off the books.
+/// Takes a job from its worker, unless that has been heard of; answers whether it is taken.
+pub(super) fn take_away(tx: &Txn<'_>, lease: Lease, uptime: Uptime) -> rusqlite::Result<bool> {
+    let sql = "update job
+        set is_taken = 1
+        where id = :id and state = 'running' and token = :token
+          and (is_taken = 1 or exists (select 1 from worker where worker.id = worker_id and lease_until < :uptime))";
+    let params = named_params! { ":id": lease.job, ":token": lease.token, ":uptime": uptime };
+    Ok(tx.prepare_cached(sql)?.execute(params)? > 0)
+}
+
+/// The running jobs whose worker is dead or hangs, and those that were taken from theirs. Dead workers
+/// without any are taken off the books.
 pub(super) fn lost(store: &mut SqliteStore, uptime: Uptime) -> Result<Vec<Orphan>> {
     let boot_id = boot_id();
     let holders = holders(&store.conn).explain(&store.path)?;
@@ -210,14 +223,18 @@ pub(super) fn lost(store: &mut SqliteStore, uptime: Uptime) -> Result<Vec<Orphan
         known.push(id);
         let is_alive = entry.boot_id == boot_id && store.presence.is_alive(id, entry.whereabouts)?;
         let is_hung = is_alive && entry.worker.lease_until < uptime;
-        if holders.contains(&id) && (!is_alive || is_hung) {
-            orphans
-                .extend(orphans_of(&store.conn, id, is_hung.then_some(entry.worker.about.pid)).explain(&store.path)?);
-        } else if !is_alive {
-            store.write(|tx| retire(tx, id, entry.worker.heartbeat_at))?;
+        match holders.get(&id) {
+            Some(&has_taken) if !is_alive || is_hung || has_taken => {
+                let pid = is_alive.then_some(entry.worker.about.pid);
+                let own = orphans_of(&store.conn, id, pid).explain(&store.path)?;
+                orphans.extend(own.into_iter().filter(|orphan| is_hung || !orphan.is_contested()));
+            }
+            Some(_) => {}
+            None if is_alive => {}
+            None => store.write(|tx| retire(tx, id, entry.worker.heartbeat_at))?,
         }
     }
-    for id in holders {
+    for id in holders.into_keys() {
         if !known.contains(&id) {
             orphans.extend(orphans_of(&store.conn, id, None).explain(&store.path)?);
         }
@@ -225,16 +242,17 @@ pub(super) fn lost(store: &mut SqliteStore, uptime: Uptime) -> Result<Vec<Orphan
     Ok(orphans)
 }
 
-/// The workers that hold running jobs.
-fn holders(conn: &Connection) -> rusqlite::Result<Vec<WorkerId>> {
-    let sql =
-        "select distinct worker_id from job indexed by job_running where state = 'running' and worker_id is not null";
-    conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
+/// The workers that hold running jobs, and whether any of these was taken from them.
+fn holders(conn: &Connection) -> rusqlite::Result<BTreeMap<WorkerId, bool>> {
+    let sql = "select worker_id, max(is_taken) from job indexed by job_running
+        where state = 'running' and worker_id is not null
+        group by worker_id";
+    conn.prepare_cached(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 fn orphans_of(conn: &Connection, worker: WorkerId, hung_pid: Option<u32>) -> rusqlite::Result<Vec<Orphan>> {
     let sql = format!(
-        "select {JOB_COLUMNS}, context.cwd, context.env as context_env, context.terms
+        "select {JOB_COLUMNS}, job.is_taken, context.cwd, context.env as context_env, context.terms
          from job indexed by job_running
          join queue on queue.id = job.queue_id
          join context on context.id = job.context_id
@@ -242,7 +260,13 @@ fn orphans_of(conn: &Connection, worker: WorkerId, hung_pid: Option<u32>) -> rus
     );
     let mut query = conn.prepare_cached(&sql)?;
     let orphans = query.query_map(named_params! { ":worker": worker }, |row| {
-        Ok(Orphan { lease: row::lease(row)?, job: row::job(row)?, context: row::context(row)?, hung_pid })
+        Ok(Orphan {
+            lease: row::lease(row)?,
+            job: row::job(row)?,
+            context: row::context(row)?,
+            hung_pid,
+            is_taken: row.get("is_taken")?,
+        })
     })?;
     orphans.collect()
 }

@@ -19,7 +19,9 @@ impl Supervisor<'_> {
             return self.hand_back(&claimed);
         }
         let mark = match self.marker.mark(claimed.lease) {
-            Ok(mark) => mark,
+            Ok(Some(mark)) => mark,
+            // It was stopped for so long since it claimed the job that another took it away.
+            Ok(None) => return (self.report)(&Event::LeaseLost { job: &claimed.job }),
             Err(error) => return self.make_room(&claimed, error.to_string(), at.uptime),
         };
         let launch = launch::launch(&claimed, argv, mark, (&self.around.db, self.worker));

@@ -54,7 +54,7 @@ pub(super) struct Supervisor<'a> {
     worker: WorkerId,
     keeper: Keeper,
     writer: Writer,
-    /// Keeps the worker alive on the books, and marks its attempts; never reads or writes the queue.
+    /// Keeps the worker alive on the books, and marks its attempts; never writes to the queue.
     /// After the writer, so that the worker is there until it is off the books.
     marker: Box<dyn Store>,
     inbox: Inbox,

@@ -3,3 +3,7 @@
 -- which knows nothing of that worker; and a copy of the queue file speaks of a worker of the original.
 alter table worker add column queue_file text;
 alter table worker add column lock_file text;
+
+-- Whether a running job has been taken from its worker, whose word on it counts no more. It is settled as
+-- lost once none of its processes is left.
+alter table job add column is_taken integer not null default 0;
