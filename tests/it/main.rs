@@ -14,6 +14,7 @@ mod dlq;
 mod doctor;
 mod flag;
 mod generated;
+mod guarantees;
 mod help;
 mod hostile;
 mod import;
