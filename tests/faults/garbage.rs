@@ -30,7 +30,7 @@ const TARGETS: [Target; 5] = [
 ];
 
 /// Queue files, which take longer.
-const FILE_TARGETS: [Target; 2] = [("queue_file", checks::queue_file, 250), ("columns", checks::columns, 250)];
+const FILE_TARGETS: [Target; 2] = [("queue_file", checks::queue_file, 120), ("columns", checks::columns, 120)];
 
 /// How many mutated files the binary gets.
 const N_FOR_BINARY: usize = 25;
