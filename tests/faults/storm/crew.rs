@@ -12,7 +12,7 @@ use qctl::clock::{Clock as _, SystemClock, Uptime};
 use super::Storm;
 use super::history::{Deed, Fate, What};
 use super::pusher::QUEUES;
-use crate::support::{Running, is_alive};
+use crate::support::{Running, Sandbox, is_alive};
 
 /// How many workers there are.
 pub(super) const N_WORKERS: usize = 4;
@@ -23,6 +23,9 @@ const LEASE: &str = "1s";
 /// How long a stopped worker stays so, in milliseconds: some wake just before others have noticed, most long
 /// after.
 const STOP: std::ops::Range<u64> = 1_000..3_000;
+
+/// For how many deeds a queue is paused.
+const PAUSE: usize = 8;
 
 /// The longest that nothing is done where nothing moves, because everyone is stopped.
 const LULL: Duration = Duration::from_millis(500);
@@ -44,6 +47,8 @@ pub(super) struct Crew<'s> {
     fates: Vec<Fate>,
     deeds: Vec<Deed>,
     harm: Harm,
+    /// A paused queue, and for how many more deeds it stays so.
+    paused: Option<(&'static str, usize)>,
 }
 
 /// A worker at work.
@@ -111,7 +116,7 @@ impl<'s> Crew<'s> {
     pub(super) fn new(storm: &'s Storm) -> Self {
         let chance = storm.dose.chance();
         let (fates, deeds, harm) = (Vec::new(), Vec::new(), Harm::default());
-        let mut crew = Self { storm, chance, hands: Vec::new(), fates, deeds, harm };
+        let mut crew = Self { storm, chance, hands: Vec::new(), fates, deeds, harm, paused: None };
         crew.fill_up();
         crew
     }
@@ -129,6 +134,7 @@ impl<'s> Crew<'s> {
                 86..92 => self.requeue(),
                 _ => self.pause(),
             }
+            self.resume();
             self.fill_up();
         }
     }
@@ -142,9 +148,7 @@ impl<'s> Crew<'s> {
     pub(super) fn disband(self) -> Records {
         let queue = &self.storm.queue;
         for hand in self.hands {
-            let said = said_by(hand.n);
-            let output = hand.worker.stops();
-            assert_eq!(output.status(), 0, "{}\n{}", output.story(), queue.read(&said));
+            leaves(hand, queue);
         }
         let name = |n: usize| -> Option<String> {
             let up: serde_json::Value = serde_json::from_str(queue.read(&said_by(n)).lines().next()?).ok()?;
@@ -209,9 +213,7 @@ impl<'s> Crew<'s> {
         let hand = self.hands.swap_remove(n);
         self.storm.sleepers.wake(&hand.worker);
         self.fates[hand.n].was_told_to_leave = true;
-        let said = said_by(hand.n);
-        let output = hand.worker.stops();
-        assert_eq!(output.status(), 0, "{}\n{}", output.story(), self.storm.queue.read(&said));
+        leaves(hand, &self.storm.queue);
         self.harm.n_leaves += 1;
     }
 
@@ -241,10 +243,17 @@ impl<'s> Crew<'s> {
         self.harm.n_meddlings += 1;
     }
 
+    /// Requeues the last few dead letters of a queue. With all of them, what is put back would soon be more
+    /// than what is pushed.
     fn requeue(&mut self) {
-        let at = self.storm.log_length();
         let queue = self.chance.choice(QUEUES).expect("three");
-        let output = self.storm.queue.qctl(&format!("dlq requeue -Q {queue} --json -q"));
+        let dead = self.storm.queue.qctl(&format!("dlq list -Q {queue} --limit 6")).succeeds().out();
+        let ids: Vec<&str> = dead.lines().filter_map(|line| line.split('\t').next()).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let at = self.storm.log_length();
+        let output = self.storm.queue.qctl(&format!("dlq requeue {} --json -q", ids.join(" ")));
         let put_back = output.json()["requeued"].as_array().cloned().expect("a list");
         let job = |id: serde_json::Value| id.as_i64().expect("a number");
         self.deeds.extend(put_back.into_iter().map(|id| Deed { job: job(id), what: What::PutBack, at }));
@@ -252,12 +261,33 @@ impl<'s> Crew<'s> {
     }
 
     fn pause(&mut self) {
-        let queue = self.chance.choice(QUEUES).expect("three");
-        // More often than it is paused, a queue is open.
-        let what = if self.chance.u8(..3) == 0 { "pause" } else { "resume" };
-        self.storm.queue.qctl(&format!("queue {what} {queue} -q")).succeeds();
-        self.harm.n_meddlings += 1;
+        if self.paused.is_none() {
+            let queue = QUEUES[self.chance.usize(..QUEUES.len())];
+            self.storm.queue.qctl(&format!("queue pause {queue} -q")).succeeds();
+            self.paused = Some((queue, PAUSE));
+            self.harm.n_meddlings += 1;
+        }
     }
+
+    /// Opens the paused queue once it has been so for some deeds: all that waits would come to wait there.
+    fn resume(&mut self) {
+        match &mut self.paused {
+            Some((queue, 0)) => {
+                self.storm.queue.qctl(&format!("queue resume {queue} -q")).succeeds();
+                self.paused = None;
+            }
+            Some((_, n_deeds_left)) => *n_deeds_left -= 1,
+            None => {}
+        }
+    }
+}
+
+/// Tells a worker to leave, once it can hear that, and waits until it has.
+fn leaves(hand: Hand, queue: &Sandbox) {
+    let said = said_by(hand.n);
+    queue.wait_for_text(&said, "\"up\"");
+    let output = hand.worker.stops();
+    assert_eq!(output.status(), 0, "{}\n{}", output.story(), queue.read(&said));
 }
 
 /// Where a worker's events are.

@@ -33,7 +33,7 @@ use crate::support::Sandbox;
 const N_PUSHERS: usize = 8;
 
 /// How often somebody is harmed or something meddled with, in the usual dose.
-const N_DEEDS: usize = 80;
+const N_DEEDS: usize = 110;
 
 /// What all who take part share.
 struct Storm {
