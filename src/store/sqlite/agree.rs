@@ -58,8 +58,9 @@ const IMPOSSIBLE: [(&str, &str); 6] = [
          where token not between 0 and 1 << 53 or attempt not between 0 and 1 << 31 or crashes not between 0 and 1 << 31",
     ),
     (
-        "queue's pace was counted higher than can be",
-        "select queue_id from pace where n not between 0 and 1 << 53 or took < 0",
+        "queue's pace is of nothing that is counted, or higher than can be",
+        "select queue_id from pace
+         where n not between 0 and 1 << 53 or took < 0 or what not in ('succeeded', 'failed', 'wait')",
     ),
     ("job has output from before its beginning", "select id >> 24 from output where start not between 0 and 1 << 53"),
     // The next attempt under that token could not be recorded.
