@@ -11,7 +11,9 @@ use crate::store::Stray;
 
 /// Counters say what counting the jobs says.
 const COUNTERS: &str = "select not exists (
-      select queue_id, what, n from counter where queue_id <> 0 and n <> 0
+      select queue_id, what, n from counter
+      where queue_id <> 0 and (n <> 0 or what not in (
+        'blocked', 'scheduled', 'ready', 'running', 'retrying', 'succeeded', 'dead', 'cancelled'))
       except select queue_id, state, count(*) from job group by queue_id, state
     ) and not exists (
       select queue_id, state, count(*) from job group by queue_id, state
