@@ -11,7 +11,9 @@ use crate::store::Stray;
 
 /// Counters say what counting the jobs says.
 const COUNTERS: &str = "select not exists (
-      select queue_id, what, n from counter where queue_id <> 0 and n <> 0
+      select queue_id, what, n from counter
+      where queue_id <> 0 and (n <> 0 or what not in (
+        'blocked', 'scheduled', 'ready', 'running', 'retrying', 'succeeded', 'dead', 'cancelled'))
       except select queue_id, state, count(*) from job group by queue_id, state
     ) and not exists (
       select queue_id, state, count(*) from job group by queue_id, state
@@ -58,8 +60,9 @@ const IMPOSSIBLE: [(&str, &str); 6] = [
          where token not between 0 and 1 << 53 or attempt not between 0 and 1 << 31 or crashes not between 0 and 1 << 31",
     ),
     (
-        "queue's pace was counted higher than can be",
-        "select queue_id from pace where n not between 0 and 1 << 53 or took < 0",
+        "queue's pace is of nothing that is counted, or higher than can be",
+        "select queue_id from pace
+         where n not between 0 and 1 << 53 or took < 0 or what not in ('succeeded', 'failed', 'wait')",
     ),
     ("job has output from before its beginning", "select id >> 24 from output where start not between 0 and 1 << 53"),
     // The next attempt under that token could not be recorded.

@@ -28,6 +28,10 @@ pub(super) fn examine(conn: &Connection) -> rusqlite::Result<Vec<String>> {
         }
     }
     findings.retain(|finding| finding != "ok");
+    // Not because of its mode or its file system, but because its head asks for that.
+    if conn.is_readonly("main")? && conn.path().is_some_and(|path| place::is_writable(Path::new(path))) {
+        findings.push("its head says that only a newer SQLite may write to it".to_owned());
+    }
     // Where SQLite is not content, rows are not worth asking for.
     if findings.is_empty() { agree::unreadable(conn, MAX_FINDINGS) } else { Ok(findings) }
 }

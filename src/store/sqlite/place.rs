@@ -192,6 +192,11 @@ fn part(path: PathBuf) -> Option<Part> {
     })
 }
 
+/// Whether the file may be written to, as far as its mode and its file system go.
+pub(super) fn is_writable(path: &Path) -> bool {
+    reach(path, false) == Reach::Full
+}
+
 fn reach(path: &Path, is_folder: bool) -> Reach {
     let read_and_write = AccessFlags::R_OK | AccessFlags::W_OK;
     match eaccess(path, if is_folder { read_and_write | AccessFlags::X_OK } else { read_and_write }) {
