@@ -19,7 +19,7 @@ pub const STATUSES: [(u8, &str); 9] = [
     (75, "nothing was written, try again: queue busy, disk full"),
     (
         78,
-        "the file is not a qctl queue, is newer than this qctl, is on an unsafe file system, or is owned by someone else",
+        "the file is not a qctl queue, is newer than this qctl, is on an unsafe file system, is owned or may be written by someone else, or was moved while in use",
     ),
     (124, "wait, run: timed out"),
 ];

@@ -26,12 +26,17 @@ fn a_verb_is_explained_also_by_another_name_and_with_its_verb() {
     queue.qctl("help nothing").exits(2).says("there is no verb or topic nothing").says("hint: see qctl help");
 }
 
+/// Whether a line is no wider than prose should be; what is to be copied is as long as it is.
+fn fits(line: &str) -> bool {
+    line.starts_with("    ") || line.chars().count() <= 112
+}
+
 #[test]
 fn every_topic_is_a_text_and_the_statuses_are_those_of_the_code() {
     let queue = Sandbox::new();
     for topic in ["cron", "ci", "guarantees"] {
         let text = queue.qctl(&format!("help {topic}")).succeeds().out();
-        assert!(text.lines().count() > 10 && text.lines().all(|line| line.chars().count() <= 124), "{text}");
+        assert!(text.lines().count() > 10 && text.lines().all(fits), "{text}");
         let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("man/qctl-{topic}.7"));
         assert!(page.exists());
     }
