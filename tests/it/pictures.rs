@@ -52,7 +52,7 @@ fn morning() -> (Sandbox, Running) {
     queue.push("-Q feeds --backoff fixed:3h --jitter none -- ./fetch-rates EUR");
     queue.qctl("work --drain").succeeds();
     queue.push("-Q media -- ./transcode talk.mov");
-    let worker = queue.start("work -Q media");
+    let worker = queue.start("work -Q media --grace 0s");
     queue.wait_until("the film is being transcoded", || queue.path("transcoding").exists());
     queue.advance("25m");
     queue.push("-Q media -- ./transcode interview.mov");
@@ -117,7 +117,7 @@ fn word(word: &str) -> &str {
 
 #[test]
 fn the_pictures_are_what_a_terminal_shows_now() {
-    let (queue, _worker) = morning();
+    let (queue, worker) = morning();
     let claim = snapbox::Assert::new().normalize_paths(false).action_env(snapbox::assert::DEFAULT_ACTION_ENV);
     let mut stale = String::new();
     for (name, line) in PICTURES {
@@ -130,6 +130,7 @@ fn the_pictures_are_what_a_terminal_shows_now() {
             stale.push_str(&difference.to_string());
         }
     }
+    worker.stops().succeeds();
     assert!(stale.is_empty(), "{stale}");
 }
 
