@@ -25,25 +25,20 @@ pub(crate) struct Delete {
     dry_run: bool,
 }
 
-/// How many jobs one transaction forgets, so that nobody waits long for the write lock.
-const PORTION: usize = 500;
-
 impl Delete {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let jobs = selection::named(ctx.store()?, &self.ids)?;
         let finished: Vec<JobId> = jobs.iter().filter(|(_, state)| state.is_final()).map(|&(id, _)| id).collect();
         let states: Vec<StateKind> = StateKind::ALL.into_iter().filter(|state| state.is_final()).collect();
-        let mut gone: Vec<JobId> = Vec::new();
-        if self.dry_run {
-            gone.clone_from(&finished);
-            ctx.ui.say(format_args!("would delete {}", words::count(gone.len(), "job")));
+        let gone = if self.dry_run {
+            ctx.ui.say(format_args!("would delete {}", words::count(finished.len(), "job")));
+            finished
         } else {
-            for portion in finished.chunks(PORTION) {
-                gone.extend(ctx.store()?.forget(portion, &states)?);
-            }
+            let gone = ctx.forget(&finished, &states)?;
             ctx.ring()?;
             ctx.ui.hint(format_args!("deleted {}", words::count(gone.len(), "job")));
-        }
+            gone
+        };
         let mut exit = Exit::Done;
         let mut changes = Vec::new();
         for (id, state) in jobs {

@@ -226,11 +226,7 @@ impl Discard {
             return would(ctx, "drop", &dead);
         }
         let mut skipped = skip(ctx, &others);
-        let mut dropped = Vec::new();
-        // In portions, so that nobody waits long for the write lock.
-        for portion in dead.chunks(500) {
-            dropped.extend(ctx.store()?.forget(portion, &[StateKind::Dead])?);
-        }
+        let dropped = ctx.forget(&dead, &[StateKind::Dead])?;
         skipped += dead.len() - dropped.len();
         ctx.ring()?;
         done(ctx, "dropped", &dropped, skipped)

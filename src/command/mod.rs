@@ -50,7 +50,7 @@ use std::path::PathBuf;
 use crate::clock::{Clock as _, Timestamp};
 use crate::config::{ChosenBy, Config};
 use crate::exit::{Exit, Failure};
-use crate::job::{JobId, QueueName, QueueSettings};
+use crate::job::{JobId, QueueName, QueueSettings, StateKind};
 use crate::render::json;
 use crate::store::{self, Access, Store, Target, Tidy};
 use crate::ui::{Format, Ui};
@@ -62,6 +62,9 @@ pub(crate) struct Ctx {
     pub(crate) ui: Ui,
     store: Option<Box<dyn Store>>,
 }
+
+/// How many jobs one transaction forgets, so that nobody waits long for the write lock.
+const FORGOTTEN_AT_ONCE: usize = 500;
 
 /// What a verb answers.
 pub(crate) type Answer = Result<Exit, Failure>;
@@ -96,6 +99,19 @@ impl Ctx {
     /// Not found.
     pub(crate) fn known_queue(&mut self, queue: &QueueName) -> Result<QueueSettings, Failure> {
         self.store()?.settings(queue)?.ok_or_else(|| selection::unknown_queue(queue))
+    }
+
+    /// Forgets those of `ids` that stand in one of `states`, in portions; answers which, in their order.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store; what was forgotten until then stays so.
+    pub(crate) fn forget(&mut self, ids: &[JobId], states: &[StateKind]) -> Result<Vec<JobId>, Failure> {
+        let mut forgotten = Vec::new();
+        for portion in ids.chunks(FORGOTTEN_AT_ONCE) {
+            forgotten.extend(self.store()?.forget(portion, states)?);
+        }
+        Ok(forgotten)
     }
 
     /// Answers with what became of each job that was to be changed: as JSON, where that is asked for.

@@ -124,7 +124,7 @@ fn refuse_running(queue: &QueueName, tally: &Tally) -> Result<(), Failure> {
     }
 }
 
-/// How many jobs one transaction forgets, so that nobody waits long for the write lock.
+/// How many jobs are looked up at a time.
 const PORTION: usize = 500;
 
 /// Forgets the jobs of a queue that stand in one of `states`; answers how many there were.
@@ -135,7 +135,7 @@ fn forget_all(ctx: &mut Ctx, queue: &QueueName, states: &[StateKind]) -> Result<
     loop {
         let ids: Vec<JobId> = ctx.store()?.jobs(&filter, page)?.iter().map(|job| job.id).collect();
         let Some(&last) = ids.last() else { return Ok(n_forgotten) };
-        n_forgotten += i64::try_from(ctx.store()?.forget(&ids, states)?.len()).unwrap_or(0);
+        n_forgotten += i64::try_from(ctx.forget(&ids, states)?.len()).unwrap_or(0);
         page.after = Some(last);
     }
 }
