@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, Parser as _, Subcommand as _};
 
 use crate::command::{
     Answer, Ctx, backup, cancel, completions, delete, dlq, doctor, generate, help, import, list, logs, prune, push,
@@ -47,6 +47,21 @@ struct GlobalOptions {
     /// When to paint
     #[arg(long, value_name = "WHEN", global = true, default_value = "auto", display_order = 903)]
     color: ColorChoice,
+}
+
+/// The tree of the verbs that scripts call in loops, and of no others: the whole tree takes longer to
+/// build than a job to be stored.
+#[derive(clap::Parser, Debug)]
+struct Short {
+    #[command(flatten)]
+    global: GlobalOptions,
+    #[command(subcommand)]
+    verb: ShortVerb,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum ShortVerb {
+    Push(push::Push),
 }
 
 #[derive(clap::Subcommand, Debug)]
@@ -94,11 +109,14 @@ enum Verb {
 /// Runs qctl with these arguments, the first being its name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    let (global, answer) = match Cli::try_parse_from(&args) {
+    let (global, answer) = match parse(&args) {
         Ok(cli) => {
             let global = cli.global.into_global();
             let mut ctx = Ctx::new(Config::read(&global), config::ui(&global));
             let answer = run(cli.verb, &mut ctx);
+            // The system takes back at once what would be given up piece by piece here. To the queue file it
+            // is an end like any other.
+            std::mem::forget(ctx);
             (global, answer)
         }
         Err(error) if error.kind() == ErrorKind::DisplayHelp && verb_in(&args) == "qctl" => {
@@ -125,6 +143,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(failure) => {
             config::ui(&global).fail(&failure);
             ExitCode::from(failure.kind.code())
+        }
+    }
+}
+
+/// Reads the line. What the short tree does not take, the whole one explains.
+fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let has_verb = |arg: &OsString| ShortVerb::has_subcommand(&arg.to_string_lossy());
+    let short = args.iter().any(has_verb).then(|| Short::try_parse_from(args).ok()).flatten();
+    short.map_or_else(|| Cli::try_parse_from(args), |Short { global, verb }| Ok(Cli { global, verb: verb.into() }))
+}
+
+impl From<ShortVerb> for Verb {
+    fn from(verb: ShortVerb) -> Self {
+        match verb {
+            ShortVerb::Push(verb) => Self::Push(verb),
         }
     }
 }

@@ -155,7 +155,7 @@ pub fn raise(folder: &Path, queue: &str) {
     let path = flag(folder, queue);
     let make =
         || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW).open(&path);
-    if make_folder(folder).is_ok() {
+    if is_folder(folder) || make_folder(folder).is_ok() {
         let _ = make();
     }
 }

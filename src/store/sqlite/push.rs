@@ -20,9 +20,7 @@ pub(super) fn push(tx: &Txn<'_>, jobs: &mut dyn Iterator<Item = NewJob>, now: Ti
     let mut push = Push { tx, now, last_id: tx.last("job")?, queues: HashMap::new(), context: None };
     let first_id = push.last_id;
     let pushed = jobs.map(|job| push.one(job)).collect::<Result<Vec<_>>>()?;
-    if push.last_id != first_id {
-        tx.set_last("job", push.last_id)?;
-    }
+    tx.use_up("job", push.last_id - first_id);
     Ok(pushed)
 }
 

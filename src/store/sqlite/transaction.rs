@@ -15,7 +15,7 @@ use super::SqliteStore;
 use super::row::{self, Explain as _};
 use super::upkeep;
 use crate::clock::Timestamp;
-use crate::job::{StateKind, Tally};
+use crate::job::StateKind;
 use crate::store::{Error, Result, Store as _};
 
 /// How long it waits for others until it can fold the log back after a failed sync.
@@ -25,7 +25,7 @@ const MENDING: Duration = Duration::from_secs(1);
 pub(super) struct Txn<'c> {
     tx: Transaction<'c>,
     path: &'c Path,
-    moved: RefCell<BTreeMap<i64, Tally>>,
+    counted: RefCell<BTreeMap<(i64, &'static str), i64>>,
     paced: RefCell<BTreeMap<Beat, i64>>,
 }
 
@@ -55,7 +55,7 @@ impl SqliteStore {
             other => other,
         };
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(busy)?;
-        let txn = Txn { tx, path: &self.path, moved: RefCell::default(), paced: RefCell::default() };
+        let txn = Txn { tx, path: &self.path, counted: RefCell::default(), paced: RefCell::default() };
         let done = work(&txn)?;
         txn.commit()?;
         Ok(done)
@@ -99,7 +99,7 @@ impl<'c> Txn<'c> {
 
     /// Notes that `n` jobs of a queue came to stand in `state`, or left it, if negative.
     pub(super) fn count(&self, queue_id: i64, state: StateKind, n: i64) {
-        self.moved.borrow_mut().entry(queue_id).or_default().add(state, n);
+        *self.counted.borrow_mut().entry((queue_id, state.name())).or_default() += n;
     }
 
     /// Notes that something took a certain time.
@@ -108,9 +108,9 @@ impl<'c> Txn<'c> {
     }
 
     /// Gives the next number of a sequence of the file.
-    pub(super) fn next(&self, sequence: &str) -> Result<i64> {
+    pub(super) fn next(&self, sequence: &'static str) -> Result<i64> {
         let next = self.following(sequence, self.last(sequence)?)?;
-        self.set_last(sequence, next)?;
+        self.use_up(sequence, 1);
         Ok(next)
     }
 
@@ -127,7 +127,7 @@ impl<'c> Txn<'c> {
         Err(Error::Corrupt { path: self.path.to_owned(), source })
     }
 
-    /// The number that a sequence gave last; 0 before the first.
+    /// The number that a sequence gave last, before this transaction; 0 before the first.
     pub(super) fn last(&self, sequence: &str) -> Result<i64> {
         let mut query = self
             .prepare_cached("select coalesce(max(n), 0) from counter where queue_id = 0 and what = :sequence")
@@ -135,13 +135,9 @@ impl<'c> Txn<'c> {
         query.query_row(named_params! { ":sequence": sequence }, |row| row.get(0)).explain(self.path)
     }
 
-    /// Sets the number that a sequence gave last.
-    pub(super) fn set_last(&self, sequence: &str, last: i64) -> Result<()> {
-        let sql = "insert into counter (queue_id, what, n) values (0, :sequence, :last)
-            on conflict (queue_id, what) do update set n = excluded.n";
-        let mut upsert = self.prepare_cached(sql).explain(self.path)?;
-        upsert.execute(named_params! { ":sequence": sequence, ":last": last }).explain(self.path)?;
-        Ok(())
+    /// Notes that the next `n` numbers of a sequence were given.
+    pub(super) fn use_up(&self, sequence: &'static str, n: i64) {
+        *self.counted.borrow_mut().entry((0, sequence)).or_default() += n;
     }
 
     fn commit(self) -> Result<()> {
@@ -156,15 +152,11 @@ impl<'c> Txn<'c> {
     }
 
     fn write_counters(&self) -> Result<()> {
-        for (queue_id, tally) in self.moved.borrow().iter() {
-            let sql = "insert into counter (queue_id, what, n) values (:queue, :state, :n)
-                on conflict (queue_id, what) do update set n = n + excluded.n";
+        let sql = "insert into counter (queue_id, what, n) values (:queue, :what, :n)
+            on conflict (queue_id, what) do update set n = n + excluded.n";
+        for (&(queue_id, what), &n) in self.counted.borrow().iter().filter(|(_, n)| **n != 0) {
             let mut upsert = self.tx.prepare_cached(sql).explain(self.path)?;
-            for (state, n) in tally.iter() {
-                upsert
-                    .execute(named_params! { ":queue": queue_id, ":state": state.name(), ":n": n })
-                    .explain(self.path)?;
-            }
+            upsert.execute(named_params! { ":queue": queue_id, ":what": what, ":n": n }).explain(self.path)?;
         }
         Ok(())
     }
