@@ -70,7 +70,15 @@ impl Launch<'_> {
     ///
     /// [`SpawnError`]; nothing runs then.
     pub fn spawn(self) -> Result<Child, SpawnError> {
-        check_folder(self.cwd)?;
+        let folder = self.cwd;
+        // A folder that is not there is looked for only once something went wrong.
+        self.try_spawn().map_err(|error| match check_folder(folder) {
+            Err(no_folder) if error.is_the_commands_fault() => no_folder,
+            Err(_) | Ok(()) => error,
+        })
+    }
+
+    fn try_spawn(self) -> Result<Child, SpawnError> {
         let program = self.program()?;
         let stdin = self.stdin.map_or_else(|| Ok(Stdio::null()), bytes_to_read).map_err(SpawnError::NoRoom)?;
         let mut command = Command::new(&program);

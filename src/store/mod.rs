@@ -136,10 +136,14 @@ pub trait Store: Send {
     /// claimed the job learns here that it was taken away; and from whoever has the mark in hand by
     /// then it is not given to anyone else before the mark is free.
     ///
+    /// `is_held` is asked once the mark is made, and may say that the lease holds beyond doubt, which a
+    /// worker knows whose own has not ended by its clock: nobody takes a job away before. Where it says
+    /// no, the books are looked into.
+    ///
     /// # Errors
     ///
     /// [`Error::Refused`] where the mark cannot be made, and those of any read.
-    fn mark(&self, lease: Lease) -> Result<Option<OwnedFd>>;
+    fn mark(&self, lease: Lease, is_held: &dyn Fn() -> bool) -> Result<Option<OwnedFd>>;
 
     /// Whether the attempt's mark is still held, that is, whether any of its processes may live.
     ///

@@ -1,7 +1,7 @@
 //! The thread that keeps the worker's lease, watches for changes by others, takes up the jobs of
 //! dead workers, and folds the log back.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -32,6 +32,7 @@ const LOOK_CLOSELY: Duration = Duration::from_millis(50);
 /// The thread, as the supervisor has it.
 pub(super) struct Keeper {
     leases: Arc<Mutex<Vec<Lease>>>,
+    lease_until: Arc<AtomicI64>,
     is_rescuing: Arc<AtomicBool>,
     knocks: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -40,12 +41,13 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Starts the thread.
     pub(super) fn start(
-        worker: WorkerId,
+        (worker, enrolled): (WorkerId, Uptime),
         lease: Duration,
         around: &Surroundings,
         teller: Teller,
     ) -> std::result::Result<Self, super::Error> {
         let store = (around.open)()?;
+        let lease_until = Arc::new(AtomicI64::new(enrolled.plus(lease).as_millis()));
         let leases = Arc::new(Mutex::new(Vec::new()));
         let is_rescuing = Arc::new(AtomicBool::new(true));
         let (knocks, receiver) = mpsc::channel::<()>();
@@ -56,6 +58,7 @@ impl Keeper {
             around: around.clone(),
             teller,
             leases: Arc::clone(&leases),
+            lease_until: Arc::clone(&lease_until),
             is_rescuing: Arc::clone(&is_rescuing),
             rescue: Rescue::default(),
             next_beat: around.clock.uptime().plus(policy::heartbeat(lease)),
@@ -72,12 +75,17 @@ impl Keeper {
                 }
             }
         });
-        Ok(Self { leases, is_rescuing, knocks: Some(knocks), thread: Some(thread?) })
+        Ok(Self { leases, lease_until, is_rescuing, knocks: Some(knocks), thread: Some(thread?) })
     }
 
     /// Says which jobs the supervisor holds now.
     pub(super) fn set_leases(&self, leases: Vec<Lease>) {
         *self.leases.lock().unwrap_or_else(PoisonError::into_inner) = leases;
+    }
+
+    /// Until when the worker's lease holds, as far as is known: nobody takes a job from it before.
+    pub(super) fn lease_until(&self) -> Uptime {
+        Uptime::from_millis(self.lease_until.load(Ordering::Acquire))
     }
 
     /// Has it look at once.
@@ -110,6 +118,7 @@ struct Round {
     around: Surroundings,
     teller: Teller,
     leases: Arc<Mutex<Vec<Lease>>>,
+    lease_until: Arc<AtomicI64>,
     is_rescuing: Arc<AtomicBool>,
     rescue: Rescue,
     next_beat: Uptime,
@@ -143,7 +152,9 @@ impl Round {
         let at = self.around.clock.moment();
         let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if at.uptime >= self.next_beat || self.rescue.suspects_anyone() {
-            let standings = self.store.renew(self.worker, &leases, at.uptime.plus(self.lease), at)?;
+            let lease_until = at.uptime.plus(self.lease);
+            let standings = self.store.renew(self.worker, &leases, lease_until, at)?;
+            self.lease_until.store(lease_until.as_millis(), Ordering::Release);
             self.next_beat = at.uptime.plus(policy::heartbeat(self.lease));
             self.teller.tell(News::Standings(standings));
         }

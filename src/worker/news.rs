@@ -14,8 +14,8 @@ use crate::store::{self, Standing, Turned};
 pub(super) enum News {
     /// A turn was taken.
     Turned(Turned),
-    /// What the last turn settled would now survive a power cut.
-    Durable,
+    /// What this many turns settled, the first that were not durable yet, would now survive a power cut.
+    Durable(usize),
     /// Someone else changed something.
     Changed,
     /// How held jobs stand.

@@ -1,22 +1,28 @@
 //! The thread that claims and settles.
 //!
 //! It has one request at a time. A turn's claims are handed over as soon as they are committed, so
-//! that children start while what was settled is still being synced.
+//! that children start while what was settled is still being synced. While others still run, a sync
+//! waits a little for what they bring: one sync covers many turns.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::Surroundings;
 use super::news::{News, Teller};
+use crate::clock::Uptime;
 use crate::job::{Chunk, Lease, Settlement, WorkerId};
 use crate::store::{Result, Serving, Store, Tidy, Turn, Turned};
 use crate::wake;
 
 /// How long it waits before it tries again what failed in passing (a full disk, a stuck lock).
 pub(super) const RETRY: Duration = Duration::from_secs(1);
+
+/// The least time from one sync to the next while jobs run. Nobody waits for it but those who wait for
+/// a job that ended beside others; a sync takes a tenth of it.
+const SYNC: Duration = Duration::from_millis(5);
 
 /// A turn to take.
 #[derive(Debug, Default)]
@@ -25,6 +31,8 @@ pub(super) struct Ask {
     pub(super) output: Vec<(Lease, Vec<Chunk>)>,
     pub(super) serving: Serving,
     pub(super) n_wanted: usize,
+    /// How many jobs run meanwhile.
+    pub(super) n_running: usize,
 }
 
 /// The thread, as the supervisor has it.
@@ -44,13 +52,16 @@ impl Writer {
     ) -> std::io::Result<Self> {
         let (asks, receiver) = mpsc::channel();
         let give_up = Arc::new(AtomicBool::new(false));
-        let mut desk = Desk { store, worker, around: around.clone(), teller, give_up: Arc::clone(&give_up) };
-        let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            while let Ok(ask) = receiver.recv() {
-                desk.serve(&ask);
-            }
-            desk.leave();
-        })?;
+        let desk = Desk {
+            store,
+            worker,
+            around: around.clone(),
+            teller,
+            give_up: Arc::clone(&give_up),
+            unsynced: Unsynced::default(),
+            last_sync: Uptime::default(),
+        };
+        let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || desk.work(&receiver))?;
         Ok(Self { asks: Some(asks), give_up, thread: Some(thread) })
     }
 
@@ -84,17 +95,46 @@ struct Desk {
     around: Surroundings,
     teller: Teller,
     give_up: Arc<AtomicBool>,
+    unsynced: Unsynced,
+    last_sync: Uptime,
+}
+
+/// What was settled and is not durable yet.
+#[derive(Default)]
+struct Unsynced {
+    n_turns: usize,
+    /// Whether a job was put back into its queue.
+    has_handed_back: bool,
 }
 
 impl Desk {
+    fn work(mut self, asks: &Receiver<Ask>) {
+        loop {
+            let ask = if self.unsynced.n_turns == 0 {
+                asks.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                asks.recv_timeout(self.last_sync.plus(SYNC).since(self.around.clock.uptime()))
+            };
+            match ask {
+                Ok(ask) => self.serve(&ask),
+                Err(RecvTimeoutError::Timeout) => self.confirm(),
+                Err(RecvTimeoutError::Disconnected) => return self.leave(),
+            }
+        }
+    }
+
     fn serve(&mut self, ask: &Ask) {
         match self.persist(ask) {
             Ok(turned) => {
-                let is_settled = !ask.settlements.is_empty();
-                let is_handed_back = ask.settlements.iter().any(|one| !one.verdict.is_final());
+                let is_last = ask.n_running + turned.claimed.len() == 0;
                 self.teller.tell(News::Turned(turned));
-                if is_settled {
-                    self.confirm(is_handed_back);
+                if !ask.settlements.is_empty() {
+                    self.unsynced.n_turns += 1;
+                    self.unsynced.has_handed_back |= ask.settlements.iter().any(|one| !one.verdict.is_final());
+                }
+                let is_time = self.last_sync.plus(SYNC) <= self.around.clock.uptime();
+                if self.unsynced.n_turns > 0 && (is_last || is_time) {
+                    self.confirm();
                 }
             }
             Err(error) => self.teller.tell(News::Fatal(error)),
@@ -121,17 +161,22 @@ impl Desk {
         }
     }
 
-    fn confirm(&mut self, is_handed_back: bool) {
+    fn confirm(&mut self) {
+        let Unsynced { n_turns, has_handed_back } = std::mem::take(&mut self.unsynced);
         match self.store.make_durable() {
-            Ok(()) => self.teller.tell(News::Durable),
+            Ok(()) => self.teller.tell(News::Durable(n_turns)),
             Err(error) => self.teller.tell(News::Fatal(error)),
         }
+        self.last_sync = self.around.clock.uptime();
         // Those who wait for a job, and, where one was put back, those who could run it.
-        wake::ring(&self.around.bells, |name| is_handed_back || name.starts_with(wake::WAITER));
+        wake::ring(&self.around.bells, |name| has_handed_back || name.starts_with(wake::WAITER));
     }
 
     /// Goes off the books. What fails here is put right by the next worker.
-    fn leave(&mut self) {
+    fn leave(mut self) {
+        if self.unsynced.n_turns > 0 {
+            self.confirm();
+        }
         let _ = self.store.retire(self.worker, self.around.clock.now());
         let _ = self.store.tidy(Tidy::Leaving);
     }

@@ -201,7 +201,7 @@ pub(crate) fn a_mark_is_held_as_long_as_anyone_has_it_open(open: &Open) {
     let is_marked = |lease| other.store.marked(lease).expect("a look").is_some();
     assert!(!is_marked(claims[0].lease));
 
-    let mark: OwnedFd = bench.store.mark(claims[0].lease).expect("a look").expect("a mark");
+    let mark: OwnedFd = bench.store.mark(claims[0].lease, &|| false).expect("a look").expect("a mark");
     let inherited = mark.try_clone().expect("a second holder");
     assert!(is_marked(claims[0].lease) && !is_marked(claims[1].lease));
     let next = Lease { token: Token::new(claims[0].lease.token.get() + 1), ..claims[0].lease };
@@ -217,7 +217,7 @@ pub(crate) fn a_mark_outlives_the_store_that_made_it(open: &Open) {
     bench.push(job("a"));
     let mut dead = bench.beside();
     let claimed = dead.claim_one();
-    let _mark = dead.store.mark(claimed.lease).expect("a look").expect("a mark");
+    let _mark = dead.store.mark(claimed.lease, &|| false).expect("a look").expect("a mark");
     drop(dead);
     assert_eq!(lost(&mut bench).len(), 1);
     assert!(bench.store.marked(claimed.lease).expect("a look").is_some());
@@ -229,10 +229,10 @@ pub(crate) fn a_lease_that_is_lost_gets_no_mark(open: &Open) {
     let stopped = bench.claim_one();
     let mut other = bench.beside();
     other.end(&stopped, Outcome::Lost, Verdict::HandBack);
-    assert!(bench.store.mark(stopped.lease).expect("a look").is_none());
+    assert!(bench.store.mark(stopped.lease, &|| false).expect("a look").is_none());
     let claimed = other.claim_one();
-    assert!(bench.store.mark(stopped.lease).expect("a look").is_none());
-    assert!(other.store.mark(claimed.lease).expect("a look").is_some());
+    assert!(bench.store.mark(stopped.lease, &|| false).expect("a look").is_none());
+    assert!(other.store.mark(claimed.lease, &|| false).expect("a look").is_some());
 }
 
 /// A job whose worker is silent, in the hands of another who sees that.
@@ -271,7 +271,7 @@ pub(crate) fn of_a_job_that_was_taken_away_nothing_is_recorded_but_its_loss(open
     let at = moment(observer.now);
     let standings = hung.store.renew(hung.worker, &[claimed.lease], at.uptime.plus(LEASE), at).expect("a renewal");
     assert_eq!(standings, [(claimed.lease, Standing::Lost)]);
-    assert!(hung.store.mark(claimed.lease).expect("a look").is_none());
+    assert!(hung.store.mark(claimed.lease, &|| false).expect("a look").is_none());
 
     // Nor does it get the job back by being there again, or the next observer not see it.
     let orphans = lost(&mut hung.beside());

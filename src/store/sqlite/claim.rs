@@ -31,28 +31,30 @@ struct Glance {
 
 /// Takes a worker's turn. The write lock is taken only if there is something to write.
 pub(super) fn turn(store: &mut SqliteStore, turn: &Turn<'_>, now: Timestamp) -> Result<Turned> {
-    let glance = glance(&store.conn, turn, now).explain(&store.path)?;
-    let mut turned = Turned::default();
-    if glance.has_work || !turn.settlements.is_empty() || !turn.output.is_empty() {
-        turned = store.write(|tx| {
-            for (lease, chunks) in turn.output {
-                settle::add_output(tx, *lease, chunks)?;
-            }
-            let settled = turn.settlements.iter().map(|one| settle::settle(tx, one, now)).collect::<Result<_>>()?;
-            let promoted = promote(tx, now)?;
-            let (expired, n_expired) = expire(tx, turn.serving, now)?;
-            let is_behind = promoted.n == BATCH || n_expired == BATCH;
-            // While there may be expired jobs among the ready ones, none is claimed.
-            let n_wanted = if n_expired == BATCH { 0 } else { turn.n_wanted };
-            // Asked again: a queue may have been paused while this waited for the lock.
-            let queue_ids = served_queues(tx, turn.serving).explain(tx.path())?;
-            let claimed = claim(tx, turn, &queue_ids, n_wanted, now)?;
-            let promoted = open_queues(tx, &promoted.queue_ids).explain(tx.path())?;
-            Ok(Turned { settled, claimed, expired, promoted, next_due: None, is_behind })
-        })?;
+    if turn.settlements.is_empty() && turn.output.is_empty() {
+        let glance = glance(&store.conn, turn, now).explain(&store.path)?;
+        if !glance.has_work {
+            let next_due = next_due(&store.conn, &glance.queue_ids).explain(&store.path)?;
+            return Ok(Turned { next_due, ..Turned::default() });
+        }
     }
-    turned.next_due = next_due(&store.conn, &glance.queue_ids).explain(&store.path)?;
-    Ok(turned)
+    store.write(|tx| {
+        for (lease, chunks) in turn.output {
+            settle::add_output(tx, *lease, chunks)?;
+        }
+        let settled = turn.settlements.iter().map(|one| settle::settle(tx, one, now)).collect::<Result<_>>()?;
+        let promoted = promote(tx, now)?;
+        let (expired, n_expired) = expire(tx, turn.serving, now)?;
+        let is_behind = promoted.n == BATCH || n_expired == BATCH;
+        // While there may be expired jobs among the ready ones, none is claimed.
+        let n_wanted = if n_expired == BATCH { 0 } else { turn.n_wanted };
+        // Asked under the lock: a queue may have been paused while this waited for it.
+        let queue_ids = served_queues(tx, turn.serving).explain(tx.path())?;
+        let claimed = claim(tx, turn, &queue_ids, n_wanted, now)?;
+        let promoted = open_queues(tx, &promoted.queue_ids).explain(tx.path())?;
+        let next_due = next_due(tx, &queue_ids).explain(tx.path())?;
+        Ok(Turned { settled, claimed, expired, promoted, next_due, is_behind })
+    })
 }
 
 fn glance(conn: &Connection, turn: &Turn<'_>, now: Timestamp) -> rusqlite::Result<Glance> {

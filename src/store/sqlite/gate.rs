@@ -20,27 +20,49 @@ use nix::libc::O_NOFOLLOW;
 #[derive(Debug)]
 pub(super) struct Gate {
     path: PathBuf,
+    /// The file that keeps it, once it was needed.
+    file: Option<File>,
 }
 
 /// The right to go first; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Pass(
-    #[cfg_attr(not(test), expect(dead_code, reason = "closing the file gives the lock back"))] Option<File>,
-);
+pub(super) enum Pass<'g> {
+    /// It was to be had at once.
+    Free(&'g File),
+    /// It was waited for.
+    Waited(#[expect(dead_code, reason = "closing the file gives the lock back")] File),
+    /// It was passed by.
+    None,
+}
 
 impl Gate {
     /// The gate that this file keeps.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, file: None }
     }
 
     /// Waits for its turn, at most `patience`.
-    pub(super) fn pass(&self, patience: Duration) -> Pass {
-        let Ok(file) = open(&self.path) else { return Pass(None) };
+    pub(super) fn pass(&mut self, patience: Duration) -> Pass<'_> {
+        if self.file.is_none() {
+            self.file = open(&self.path).ok();
+        }
+        let Some(file) = &self.file else { return Pass::None };
         match file.try_lock() {
-            Ok(()) => Pass(Some(file)),
-            Err(TryLockError::Error(_)) => Pass(None),
-            Err(TryLockError::WouldBlock) => Pass(wait(file, patience)),
+            Ok(()) => Pass::Free(file),
+            Err(TryLockError::Error(_)) => Pass::None,
+            // Opened once more: should it be given up, a lock that comes too late goes with that file.
+            Err(TryLockError::WouldBlock) => {
+                open(&self.path).ok().and_then(|file| wait(file, patience)).map_or(Pass::None, Pass::Waited)
+            }
+        }
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if let Self::Free(file) = self {
+            // Closing the file would do so, too.
+            let _ = file.unlock();
         }
     }
 }
@@ -87,11 +109,12 @@ mod tests {
     #[test]
     fn a_gate_that_is_held_is_passed_by_after_a_while() {
         let folder = tempfile::tempdir().expect("a folder");
-        let gate = Gate::new(folder.path().join("lock"));
-        let held = gate.pass(Duration::ZERO);
-        assert!(held.0.is_some());
-        assert!(gate.pass(Duration::from_millis(20)).0.is_none());
+        let [mut one, mut other] = [(); 2].map(|()| Gate::new(folder.path().join("lock")));
+        let held = one.pass(Duration::ZERO);
+        assert!(matches!(held, Pass::Free(_)));
+        assert!(matches!(other.pass(Duration::from_millis(20)), Pass::None));
         drop(held);
-        assert!(gate.pass(Duration::from_secs(5)).0.is_some());
+        // Whoever was given up may be given the lock before it is given back.
+        assert!(matches!(other.pass(Duration::from_secs(5)), Pass::Free(_) | Pass::Waited(_)));
     }
 }

@@ -52,6 +52,10 @@ use crate::job::{
 /// for that than fail. Half a minute is no longer busy but stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How many statements a connection keeps at hand: more than a worker uses in a round of turns. A
+/// statement that has to be read anew takes as long as a job to be settled.
+const STATEMENTS: usize = 64;
+
 /// How long a glance waits. A completion that makes the user wait is worse than none.
 const GLANCE_PATIENCE: Duration = Duration::from_millis(50);
 
@@ -77,11 +81,11 @@ impl SqliteStore {
         let wal = place::beside(&path, "-wal");
         let wal_may_be_new = is_empty(&wal);
         let lock = place::beside(&path, "-lock");
-        let gate = Gate::new(lock.clone());
+        let mut gate = Gate::new(lock.clone());
         let patience = if access == Access::Glance { GLANCE_PATIENCE } else { PATIENCE };
         // One at a time makes a queue of an empty file: the change to a write-ahead log does not
         // wait for others, it fails where anyone else looks at the file.
-        let _pass = is_empty(&path).then(|| gate.pass(patience));
+        let pass = is_empty(&path).then(|| gate.pass(patience));
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let mut conn = Connection::open_with_flags(&path, flags).explain(&path)?;
@@ -92,6 +96,7 @@ impl SqliteStore {
             // could be the first to write to the log passes here before it does.
             place::sync_folder(&path)?;
         }
+        drop(pass);
         Ok(Self { conn, gate, presence: Presence::new(path.clone(), lock), path, log: Log::new(wal), patience })
     }
 
@@ -141,10 +146,14 @@ fn is_empty(path: &Path) -> bool {
 /// What holds for every connection.
 fn prepare(conn: &Connection, patience: Duration) -> rusqlite::Result<()> {
     conn.busy_timeout(patience)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
     // Closing would checkpoint and delete the log: five syncs for a lone push instead of one.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // Otherwise every new value of a parameter has a statement read anew, in case it tells that a
+    // partial index would do. What is to match one stands in the statement's own text here.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // `normal` commits without a sync; `make_durable` syncs the log afterwards, outside the write
     // lock, so that processes share one sync. Checkpoints are `upkeep`'s.
     conn.execute_batch(
@@ -215,9 +224,12 @@ impl Store for SqliteStore {
         self.write_durably(|tx| upkeep::take_away(tx, lease, uptime).explain(tx.path()))
     }
 
-    fn mark(&self, lease: Lease) -> Result<Option<OwnedFd>> {
+    fn mark(&self, lease: Lease, is_held: &dyn Fn() -> bool) -> Result<Option<OwnedFd>> {
         let mark = self.presence.mark(lease)?;
         // In this order: whoever takes the job away from here on finds the mark.
+        if is_held() {
+            return Ok(Some(mark));
+        }
         let standings = upkeep::standings(&self.conn, &[lease]).explain(&self.path)?;
         Ok((standings[0].1 != Standing::Lost).then_some(mark))
     }

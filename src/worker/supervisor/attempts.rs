@@ -10,7 +10,7 @@ use crate::worker::slot::{Remains, Slot, Why};
 use crate::worker::writer::RETRY;
 
 impl Supervisor<'_> {
-    pub(super) fn start(&mut self, claimed: Claimed, at: Moment) {
+    pub(super) fn start(&mut self, claimed: Claimed, at: Moment, held_until: Uptime) {
         self.last_work = at.uptime;
         let Some(argv) = launch::argv(claimed.job.command.as_ref(), self.plan.handler.as_ref()) else {
             return self.leave_alone(claimed);
@@ -18,7 +18,8 @@ impl Supervisor<'_> {
         if self.mode == Mode::Stopping || self.mode == Mode::Killing {
             return self.hand_back(&claimed);
         }
-        let mark = match self.marker.mark(claimed.lease) {
+        let clock = &self.around.clock;
+        let mark = match self.marker.mark(claimed.lease, &|| clock.uptime() < held_until) {
             Ok(Some(mark)) => mark,
             // It was stopped for so long since it claimed the job that another took it away.
             Ok(None) => return (self.report)(&Event::LeaseLost { job: &claimed.job }),

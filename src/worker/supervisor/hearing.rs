@@ -1,11 +1,8 @@
 //! What the supervisor hears: signals, rings of the bell, and news of the other threads.
 
-use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-use super::{Ended, Mode, Supervisor};
+use super::{Asked, Ended, Mode, Supervisor};
 use crate::clock::{Moment, Uptime};
 use crate::job::{Event, Lease, StopReason, Verdict};
 use crate::process;
@@ -21,12 +18,13 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 impl Supervisor<'_> {
     pub(super) fn hear_signals(&mut self, uptime: Uptime) {
-        self.may_have_ended = self.children.take() > 0;
+        self.may_have_ended = self.ready.children && self.children.take() > 0;
         if self.may_have_ended && std::process::id() == 1 {
             let slots = &self.slots;
             process::adopted(|pid| slots.contains_key(&pid));
         }
-        for _ in 0..self.shutdown.take() {
+        let n_asked = if self.ready.shutdown { self.shutdown.take() } else { 0 };
+        for _ in 0..n_asked {
             self.n_signals += 1;
             let reason = match self.n_signals {
                 1 => StopReason::Signal,
@@ -58,20 +56,20 @@ impl Supervisor<'_> {
     }
 
     pub(super) fn hear_news(&mut self, at: Moment) {
-        if let Some(bell) = &mut self.bell {
-            let mut fds = [PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut fds, PollTimeout::ZERO).is_ok_and(|n| n > 0) {
-                bell.hush();
-                self.may_find_work = true;
-                if !self.slots.is_empty() {
-                    self.keeper.knock();
-                }
+        if self.ready.bell
+            && let Some(bell) = &mut self.bell
+        {
+            bell.hush();
+            self.may_find_work = true;
+            if !self.slots.is_empty() {
+                self.keeper.knock();
             }
         }
-        for news in self.inbox.take() {
+        let news = if self.ready.inbox { self.inbox.take() } else { Vec::new() };
+        for news in news {
             match news {
                 News::Turned(turned) => self.take_up(turned, at),
-                News::Durable => self.tell_of_ended(),
+                News::Durable(n_turns) => self.tell_of_ended(n_turns),
                 News::Changed => self.may_find_work = true,
                 News::Standings(standings) => self.heed(&standings, at.uptime),
                 News::Rescued(rescued) => self.tell_of_rescued(&rescued),
@@ -95,7 +93,7 @@ impl Supervisor<'_> {
     }
 
     fn take_up(&mut self, turned: Turned, at: Moment) {
-        let sent = self.asked.take().unwrap_or_default();
+        let Asked { ended: sent, held_until } = self.asked.take().unwrap_or_default();
         self.unseen.clear();
         let is_empty = sent.is_empty();
         let mut recorded = Vec::new();
@@ -122,13 +120,13 @@ impl Supervisor<'_> {
         self.next_due = turned.next_due;
         self.may_find_work |= turned.is_behind || !turned.claimed.is_empty();
         for claimed in turned.claimed {
-            self.start(claimed, at);
+            self.start(claimed, at, held_until);
         }
     }
 
     /// Says what was settled, now that it is durable.
-    fn tell_of_ended(&mut self) {
-        let Some(ended) = self.unconfirmed.pop_front() else { return };
+    fn tell_of_ended(&mut self, n_turns: usize) {
+        let ended: Vec<Ended> = self.unconfirmed.drain(..n_turns.min(self.unconfirmed.len())).flatten().collect();
         for Ended { job, report, verdict, last_words } in ended {
             self.tally(verdict);
             (self.report)(&Event::Ended { job: &job, report: &report, verdict, last_words: &last_words });

@@ -38,6 +38,25 @@ enum Mode {
     Killing,
 }
 
+/// Which of its own files have something to read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ready {
+    inbox: bool,
+    children: bool,
+    shutdown: bool,
+    bell: bool,
+}
+
+/// What the writer has in hand.
+#[derive(Default)]
+struct Asked {
+    /// What to say of each settlement.
+    ended: Vec<Option<Ended>>,
+    /// Until when nobody takes away what is claimed with it: the end of the worker's lease as it was
+    /// known before. What the keeper renews meanwhile does not count: the lease may have ended before.
+    held_until: Uptime,
+}
+
 /// A settlement that was sent, and what to say of it once it is durable.
 struct Ended {
     job: Job,
@@ -61,6 +80,7 @@ pub(super) struct Supervisor<'a> {
     bell: Option<Bell>,
     children: SignalPipe,
     shutdown: SignalPipe,
+    ready: Ready,
     /// Whether a child may have ended since the last look.
     may_have_ended: bool,
     slots: HashMap<i32, Slot>,
@@ -72,8 +92,7 @@ pub(super) struct Supervisor<'a> {
     last_work: Uptime,
     /// What ended and is not settled yet, with what to say of it.
     ended: Vec<(Settlement, Option<Ended>)>,
-    /// What the writer has in hand.
-    asked: Option<Vec<Option<Ended>>>,
+    asked: Option<Asked>,
     /// What was settled and is not durable yet.
     unconfirmed: VecDeque<Vec<Ended>>,
     /// Whether there may be work that has not been asked for.
@@ -112,7 +131,8 @@ impl<'a> Supervisor<'a> {
             lease: plan.lease,
             has_handler: plan.handler.is_some(),
         };
-        let worker = marker.enroll(&about, around.clock.moment())?;
+        let enrolled = around.clock.moment();
+        let worker = marker.enroll(&about, enrolled)?;
         // Without a bell it finds out a little later.
         let bell = Bell::hang(&around.bells, &format!("{}-{}", wake::WORKER, worker.get())).ok();
         let uptime = around.clock.uptime();
@@ -123,11 +143,12 @@ impl<'a> Supervisor<'a> {
             worker,
             marker,
             writer: Writer::start((around.open)()?, worker, around, teller.clone())?,
-            keeper: Keeper::start(worker, plan.lease, around, teller)?,
+            keeper: Keeper::start((worker, enrolled.uptime), plan.lease, around, teller)?,
             inbox,
             bell,
             children,
             shutdown,
+            ready: Ready::default(),
             may_have_ended: false,
             slots: HashMap::new(),
             serving: Serving { patterns: plan.queues.clone(), except: Vec::new() },
@@ -260,8 +281,9 @@ impl<'a> Supervisor<'a> {
             self.may_find_work = false;
         }
         let (settlements, ended) = self.ended.drain(..).unzip();
-        self.asked = Some(ended);
-        self.writer.ask(Ask { settlements, output, serving: self.serving.clone(), n_wanted });
+        self.asked = Some(Asked { ended, held_until: self.keeper.lease_until() });
+        let n_running = self.slots.len();
+        self.writer.ask(Ask { settlements, output, serving: self.serving.clone(), n_wanted, n_running });
     }
 
     fn n_wanted(&self, at: Moment) -> usize {

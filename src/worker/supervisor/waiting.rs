@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Mode, Supervisor};
+use super::{Mode, Ready, Supervisor};
 use crate::clock::Moment;
 use crate::worker::slot::Slot;
 
@@ -33,6 +33,12 @@ impl Supervisor<'_> {
         // An interrupted wait is a short one.
         let _ = poll(&mut fds, timeout);
         let is_ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+        self.ready = Ready {
+            inbox: is_ready(&fds[0]),
+            children: is_ready(&fds[1]),
+            shutdown: is_ready(&fds[2]),
+            bell: n_own > 3 && is_ready(&fds[3]),
+        };
         let ready: Vec<bool> = fds[n_own..].iter().map(is_ready).collect();
         for ((pid, place), _) in pipes.into_iter().zip(ready).filter(|(_, is_ready)| *is_ready) {
             if let Some(slot) = self.slots.get_mut(&pid) {
