@@ -77,6 +77,13 @@ pub trait Store: Send {
     /// Those of any write; the caller may repeat the call after [`Error::is_passing`] ones.
     fn turn(&mut self, turn: &Turn<'_>, now: Timestamp) -> Result<Turned>;
 
+    /// The same, unless somebody else is writing just now: then nothing is done, and the answer is `None`.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write; after [`Error::is_passing`] ones nothing was done.
+    fn try_turn(&mut self, turn: &Turn<'_>, now: Timestamp) -> Result<Option<Turned>>;
+
     /// Makes what was settled and pushed so far survive a power cut.
     ///
     /// [`Store::push`] does this by itself. A worker calls it after a [`Store::turn`] that settled

@@ -1,28 +1,23 @@
-//! The thread that claims and settles.
+//! The thread that waits for the disk, and for others who write.
 //!
-//! It has one request at a time. A turn's claims are handed over as soon as they are committed, so
-//! that children start while what was settled is still being synced. While others still run, a sync
-//! waits a little for what they bring: one sync covers many turns.
+//! What the supervisor can do at once, it does itself: a turn takes less time than to have another thread
+//! take it. Left to this one is a turn that somebody's transaction is in the way of, or a full disk, and
+//! every sync.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::Surroundings;
 use super::news::{News, Teller};
-use crate::clock::Uptime;
 use crate::job::{Chunk, Lease, Settlement, WorkerId};
 use crate::store::{Result, Serving, Store, Tidy, Turn, Turned};
 use crate::wake;
 
 /// How long it waits before it tries again what failed in passing (a full disk, a stuck lock).
 pub(super) const RETRY: Duration = Duration::from_secs(1);
-
-/// The least time from one sync to the next while jobs run. Nobody waits for it but those who wait for
-/// a job that ended beside others; a sync takes a tenth of it.
-const SYNC: Duration = Duration::from_millis(5);
 
 /// A turn to take.
 #[derive(Debug, Default)]
@@ -31,13 +26,39 @@ pub(super) struct Ask {
     pub(super) output: Vec<(Lease, Vec<Chunk>)>,
     pub(super) serving: Serving,
     pub(super) n_wanted: usize,
-    /// How many jobs run meanwhile.
-    pub(super) n_running: usize,
+}
+
+impl Ask {
+    /// The turn of this worker.
+    pub(super) fn turn(&self, worker: WorkerId) -> Turn<'_> {
+        Turn {
+            worker,
+            settlements: &self.settlements,
+            output: &self.output,
+            serving: &self.serving,
+            n_wanted: self.n_wanted,
+        }
+    }
+}
+
+/// What was settled and is not durable yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unsynced {
+    /// In how many turns.
+    pub(super) n_turns: usize,
+    /// Whether a job was put back into its queue.
+    pub(super) has_handed_back: bool,
+}
+
+/// Something to do.
+enum Task {
+    Turn(Ask),
+    Sync(Unsynced),
 }
 
 /// The thread, as the supervisor has it.
 pub(super) struct Writer {
-    asks: Option<Sender<Ask>>,
+    tasks: Option<Sender<Task>>,
     give_up: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -49,27 +70,38 @@ impl Writer {
         worker: WorkerId,
         around: &Surroundings,
         teller: Teller,
-    ) -> std::io::Result<Self> {
-        let (asks, receiver) = mpsc::channel();
+    ) -> std::result::Result<Self, super::Error> {
+        let (tasks, receiver) = mpsc::channel();
         let give_up = Arc::new(AtomicBool::new(false));
-        let desk = Desk {
-            store,
-            worker,
-            around: around.clone(),
-            teller,
-            give_up: Arc::clone(&give_up),
-            unsynced: Unsynced::default(),
-            last_sync: Uptime::default(),
-        };
-        let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || desk.work(&receiver))?;
-        Ok(Self { asks: Some(asks), give_up, thread: Some(thread) })
+        let mut desk = Desk { store, worker, around: around.clone(), teller, give_up: Arc::clone(&give_up) };
+        // A sync that fails is heard of only where the log was open before.
+        desk.store.check_place()?;
+        let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            while let Ok(task) = receiver.recv() {
+                match task {
+                    Task::Turn(ask) => desk.serve(&ask),
+                    Task::Sync(unsynced) => desk.confirm(unsynced),
+                }
+            }
+            desk.leave();
+        })?;
+        Ok(Self { tasks: Some(tasks), give_up, thread: Some(thread) })
     }
 
-    /// Asks for a turn.
+    /// Asks for a turn, to be taken once that can be.
     pub(super) fn ask(&self, ask: Ask) {
-        if let Some(asks) = &self.asks {
+        self.send(Task::Turn(ask));
+    }
+
+    /// Asks that what was settled be made durable.
+    pub(super) fn sync(&self, unsynced: Unsynced) {
+        self.send(Task::Sync(unsynced));
+    }
+
+    fn send(&self, task: Task) {
+        if let Some(tasks) = &self.tasks {
             // A thread that has gone has said why.
-            let _ = asks.send(ask);
+            let _ = tasks.send(task);
         }
     }
 
@@ -81,7 +113,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.asks = None;
+        self.tasks = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -95,63 +127,18 @@ struct Desk {
     around: Surroundings,
     teller: Teller,
     give_up: Arc<AtomicBool>,
-    unsynced: Unsynced,
-    last_sync: Uptime,
-}
-
-/// What was settled and is not durable yet.
-#[derive(Default)]
-struct Unsynced {
-    n_turns: usize,
-    /// Whether a job was put back into its queue.
-    has_handed_back: bool,
 }
 
 impl Desk {
-    fn work(mut self, asks: &Receiver<Ask>) {
-        loop {
-            let ask = if self.unsynced.n_turns == 0 {
-                asks.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                asks.recv_timeout(self.last_sync.plus(SYNC).since(self.around.clock.uptime()))
-            };
-            match ask {
-                Ok(ask) => self.serve(&ask),
-                Err(RecvTimeoutError::Timeout) => self.confirm(),
-                Err(RecvTimeoutError::Disconnected) => return self.leave(),
-            }
-        }
-    }
-
     fn serve(&mut self, ask: &Ask) {
-        match self.persist(ask) {
-            Ok(turned) => {
-                let is_last = ask.n_running + turned.claimed.len() == 0;
-                self.teller.tell(News::Turned(turned));
-                if !ask.settlements.is_empty() {
-                    self.unsynced.n_turns += 1;
-                    self.unsynced.has_handed_back |= ask.settlements.iter().any(|one| !one.verdict.is_final());
-                }
-                let is_time = self.last_sync.plus(SYNC) <= self.around.clock.uptime();
-                if self.unsynced.n_turns > 0 && (is_last || is_time) {
-                    self.confirm();
-                }
-            }
-            Err(error) => self.teller.tell(News::Fatal(error)),
-        }
+        let news = self.persist(ask).map_or_else(News::Fatal, News::Turned);
+        self.teller.tell(news);
     }
 
     /// Takes the turn, again and again while what prevents it may pass.
     fn persist(&mut self, ask: &Ask) -> Result<Turned> {
         loop {
-            let turn = Turn {
-                worker: self.worker,
-                settlements: &ask.settlements,
-                output: &ask.output,
-                serving: &ask.serving,
-                n_wanted: ask.n_wanted,
-            };
-            match self.store.turn(&turn, self.around.clock.now()) {
+            match self.store.turn(&ask.turn(self.worker), self.around.clock.now()) {
                 Err(error) if error.is_passing() && !self.give_up.load(Ordering::Relaxed) => {
                     self.teller.tell(News::Trouble(error.to_string()));
                     self.around.clock.pause(RETRY);
@@ -161,22 +148,17 @@ impl Desk {
         }
     }
 
-    fn confirm(&mut self) {
-        let Unsynced { n_turns, has_handed_back } = std::mem::take(&mut self.unsynced);
+    fn confirm(&mut self, Unsynced { n_turns, has_handed_back }: Unsynced) {
         match self.store.make_durable() {
             Ok(()) => self.teller.tell(News::Durable(n_turns)),
             Err(error) => self.teller.tell(News::Fatal(error)),
         }
-        self.last_sync = self.around.clock.uptime();
         // Those who wait for a job, and, where one was put back, those who could run it.
         wake::ring(&self.around.bells, |name| has_handed_back || name.starts_with(wake::WAITER));
     }
 
     /// Goes off the books. What fails here is put right by the next worker.
     fn leave(mut self) {
-        if self.unsynced.n_turns > 0 {
-            self.confirm();
-        }
         let _ = self.store.retire(self.worker, self.around.clock.now());
         let _ = self.store.tidy(Tidy::Leaving);
     }

@@ -41,7 +41,7 @@ impl Gate {
         Self { path, file: None }
     }
 
-    /// Waits for its turn, at most `patience`.
+    /// Waits for its turn, at most `patience`; where that is nothing, looks whether nobody is before it.
     pub(super) fn pass(&mut self, patience: Duration) -> Pass<'_> {
         if self.file.is_none() {
             self.file = open(&self.path).ok();
@@ -50,6 +50,7 @@ impl Gate {
         match file.try_lock() {
             Ok(()) => Pass::Free(file),
             Err(TryLockError::Error(_)) => Pass::None,
+            Err(TryLockError::WouldBlock) if patience.is_zero() => Pass::None,
             // Opened once more: should it be given up, a lock that comes too late goes with that file.
             Err(TryLockError::WouldBlock) => {
                 open(&self.path).ok().and_then(|file| wait(file, patience)).map_or(Pass::None, Pass::Waited)

@@ -195,6 +195,18 @@ impl Store for SqliteStore {
         claim::turn(self, turn, now)
     }
 
+    fn try_turn(&mut self, turn: &Turn<'_>, now: Timestamp) -> Result<Option<Turned>> {
+        let patience = std::mem::replace(&mut self.patience, Duration::ZERO);
+        let turned = self.conn.busy_timeout(Duration::ZERO).explain(&self.path);
+        let turned = turned.and_then(|()| claim::turn(self, turn, now));
+        self.patience = patience;
+        self.conn.busy_timeout(patience).explain(&self.path)?;
+        match turned {
+            Err(super::Error::Busy { .. }) => Ok(None),
+            done => done.map(Some),
+        }
+    }
+
     fn make_durable(&mut self) -> Result<()> {
         self.vouch()
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior, named_params};
 
 use super::SqliteStore;
+use super::gate::Pass;
 use super::row::{self, Explain as _};
 use super::upkeep;
 use crate::clock::Timestamp;
@@ -49,7 +50,10 @@ impl SqliteStore {
     /// The lock is waited for only at the beginning; once it is held nothing else can be busy.
     pub(super) fn write<T>(&mut self, work: impl FnOnce(&Txn<'_>) -> Result<T>) -> Result<T> {
         self.open_log()?;
-        let _pass = self.gate.pass(self.patience);
+        let pass = self.gate.pass(self.patience);
+        if self.patience.is_zero() && matches!(pass, Pass::None) {
+            return Err(Error::Busy { waited: Duration::ZERO });
+        }
         let busy = |error| match row::error(error, &self.path) {
             Error::Busy { .. } => Error::Busy { waited: self.patience },
             other => other,
@@ -111,6 +115,7 @@ impl<'c> Txn<'c> {
     pub(super) fn next(&self, sequence: &'static str) -> Result<i64> {
         let next = self.following(sequence, self.last(sequence)?)?;
         self.use_up(sequence, 1);
+        self.write_counters()?;
         Ok(next)
     }
 
@@ -127,7 +132,7 @@ impl<'c> Txn<'c> {
         Err(Error::Corrupt { path: self.path.to_owned(), source })
     }
 
-    /// The number that a sequence gave last, before this transaction; 0 before the first.
+    /// The number that a sequence gave last, what was noted since left out; 0 before the first.
     pub(super) fn last(&self, sequence: &str) -> Result<i64> {
         let mut query = self
             .prepare_cached("select coalesce(max(n), 0) from counter where queue_id = 0 and what = :sequence")
@@ -154,7 +159,7 @@ impl<'c> Txn<'c> {
     fn write_counters(&self) -> Result<()> {
         let sql = "insert into counter (queue_id, what, n) values (:queue, :what, :n)
             on conflict (queue_id, what) do update set n = n + excluded.n";
-        for (&(queue_id, what), &n) in self.counted.borrow().iter().filter(|(_, n)| **n != 0) {
+        for ((queue_id, what), n) in self.counted.take().into_iter().filter(|&(_, n)| n != 0) {
             let mut upsert = self.tx.prepare_cached(sql).explain(self.path)?;
             upsert.execute(named_params! { ":queue": queue_id, ":what": what, ":n": n }).explain(self.path)?;
         }

@@ -19,7 +19,7 @@ impl Supervisor<'_> {
             return self.hand_back(&claimed);
         }
         let clock = &self.around.clock;
-        let mark = match self.marker.mark(claimed.lease, &|| clock.uptime() < held_until) {
+        let mark = match self.own.mark(claimed.lease, &|| clock.uptime() < held_until) {
             Ok(Some(mark)) => mark,
             // It was stopped for so long since it claimed the job that another took it away.
             Ok(None) => return (self.report)(&Event::LeaseLost { job: &claimed.job }),

@@ -13,6 +13,10 @@ use crate::worker::rescue::Rescued;
 use crate::worker::slot::Why;
 use crate::worker::writer::RETRY;
 
+/// The least time from one sync to the next while jobs run. Nobody waits for it but those who wait for
+/// a job that ended beside others; a sync takes a tenth of it.
+const SYNC: Duration = Duration::from_millis(5);
+
 /// How often a trouble that lasts is told of.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -69,15 +73,15 @@ impl Supervisor<'_> {
         for news in news {
             match news {
                 News::Turned(turned) => self.take_up(turned, at),
-                News::Durable(n_turns) => self.tell_of_ended(n_turns),
+                News::Durable(n_turns) => {
+                    self.next_sync = Some(at.uptime.plus(SYNC));
+                    self.tell_of_ended(n_turns);
+                }
                 News::Changed => self.may_find_work = true,
                 News::Standings(standings) => self.heed(&standings, at.uptime),
                 News::Rescued(rescued) => self.tell_of_rescued(&rescued),
                 News::Trouble(message) => self.complain(message, at.uptime),
-                News::Fatal(error) => {
-                    self.fatal.get_or_insert(error.into());
-                    self.stop_all(Why::Released, Mode::Stopping, at.uptime);
-                }
+                News::Fatal(error) => self.give_up(error.into(), at.uptime),
             }
         }
     }
@@ -92,8 +96,9 @@ impl Supervisor<'_> {
         }
     }
 
-    fn take_up(&mut self, turned: Turned, at: Moment) {
-        let Asked { ended: sent, held_until } = self.asked.take().unwrap_or_default();
+    /// Goes on from a turn that was taken.
+    pub(super) fn take_up(&mut self, turned: Turned, at: Moment) {
+        let Asked { ended: sent, has_handed_back, held_until } = self.asked.take().unwrap_or_default();
         self.unseen.clear();
         let is_empty = sent.is_empty();
         let mut recorded = Vec::new();
@@ -106,6 +111,8 @@ impl Supervisor<'_> {
         }
         if !is_empty {
             self.unconfirmed.push_back(recorded);
+            self.unsynced.n_turns += 1;
+            self.unsynced.has_handed_back |= has_handed_back;
         }
         for job in &turned.expired {
             self.summary.n_dead += 1;

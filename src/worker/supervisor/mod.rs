@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use super::keeper::Keeper;
 use super::news::{self, Inbox};
 use super::slot::{Slot, Why};
-use super::writer::{Ask, Writer};
+use super::writer::{Ask, Unsynced, Writer};
 use super::{Error, Plan, Summary, Surroundings};
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{Chunk, Event, Job, Lease, QueueName, Report, Settlement, Verdict, WorkerId};
@@ -47,11 +47,13 @@ struct Ready {
     bell: bool,
 }
 
-/// What the writer has in hand.
+/// A turn that is being taken.
 #[derive(Default)]
 struct Asked {
     /// What to say of each settlement.
     ended: Vec<Option<Ended>>,
+    /// Whether one of them puts its job back into the queue.
+    has_handed_back: bool,
     /// Until when nobody takes away what is claimed with it: the end of the worker's lease as it was
     /// known before. What the keeper renews meanwhile does not count: the lease may have ended before.
     held_until: Uptime,
@@ -73,9 +75,10 @@ pub(super) struct Supervisor<'a> {
     worker: WorkerId,
     keeper: Keeper,
     writer: Writer,
-    /// Keeps the worker alive on the books, and marks its attempts; never writes to the queue.
+    /// Keeps the worker alive on the books, marks its attempts, and takes its turns, where no commit of
+    /// others is in the way of that: whoever waits here cannot look after what runs.
     /// After the writer, so that the worker is there until it is off the books.
-    marker: Box<dyn Store>,
+    own: Box<dyn Store>,
     inbox: Inbox,
     bell: Option<Bell>,
     children: SignalPipe,
@@ -93,6 +96,10 @@ pub(super) struct Supervisor<'a> {
     /// What ended and is not settled yet, with what to say of it.
     ended: Vec<(Settlement, Option<Ended>)>,
     asked: Option<Asked>,
+    /// What of that was not given to the writer to sync yet.
+    unsynced: Unsynced,
+    /// Before when no sync is asked for while jobs run; `None` while there is one.
+    next_sync: Option<Uptime>,
     /// What was settled and is not durable yet.
     unconfirmed: VecDeque<Vec<Ended>>,
     /// Whether there may be work that has not been asked for.
@@ -122,7 +129,7 @@ impl<'a> Supervisor<'a> {
     ) -> Result<Self, Error> {
         let (children, shutdown) = (SignalPipe::of_children()?, SignalPipe::of_shutdown()?);
         let (teller, inbox) = news::line()?;
-        let mut marker = (around.open)()?;
+        let mut own = (around.open)()?;
         let about = NewWorker {
             host: around.host.clone(),
             pid: std::process::id(),
@@ -132,7 +139,7 @@ impl<'a> Supervisor<'a> {
             has_handler: plan.handler.is_some(),
         };
         let enrolled = around.clock.moment();
-        let worker = marker.enroll(&about, enrolled)?;
+        let worker = own.enroll(&about, enrolled)?;
         // Without a bell it finds out a little later.
         let bell = Bell::hang(&around.bells, &format!("{}-{}", wake::WORKER, worker.get())).ok();
         let uptime = around.clock.uptime();
@@ -141,7 +148,7 @@ impl<'a> Supervisor<'a> {
             around,
             report,
             worker,
-            marker,
+            own,
             writer: Writer::start((around.open)()?, worker, around, teller.clone())?,
             keeper: Keeper::start((worker, enrolled.uptime), plan.lease, around, teller)?,
             inbox,
@@ -159,6 +166,8 @@ impl<'a> Supervisor<'a> {
             last_work: uptime,
             ended: Vec::new(),
             asked: None,
+            unsynced: Unsynced::default(),
+            next_sync: Some(uptime),
             unconfirmed: VecDeque::new(),
             may_find_work: true,
             has_lowered: false,
@@ -186,12 +195,18 @@ impl<'a> Supervisor<'a> {
             // Nothing comes between lowering and looking once more: a rule that had it leave there
             // would leave behind what was made ready meanwhile, and no flag.
             self.lower_flags(at);
-            self.ask(at);
+            let has_turned = self.ask(at);
+            self.sync(at);
             if self.is_done() {
                 self.raise_flags();
                 return self.fatal.map_or(Ok(self.summary), Err);
             }
-            self.wait(at);
+            if has_turned {
+                // What it brought may be reason for another.
+                self.ready = Ready::default();
+            } else {
+                self.wait(at);
+            }
         }
     }
 
@@ -267,23 +282,50 @@ impl<'a> Supervisor<'a> {
         self.next_due.is_some_and(|due| due <= instant)
     }
 
-    fn ask(&mut self, at: Moment) {
+    /// Takes a turn, if there is reason to: here, if that can be done at once, else the writer takes it.
+    /// Answers whether one was taken.
+    fn ask(&mut self, at: Moment) -> bool {
         if self.asked.is_some() || self.fatal.is_some() {
-            return;
+            return false;
         }
         let n_wanted = self.n_wanted(at);
         let is_due = self.may_find_work || self.falls_due_before(at.now);
         let output = self.news(at.uptime);
         if self.ended.is_empty() && output.is_empty() && (n_wanted == 0 || !is_due) {
-            return;
+            return false;
         }
         if n_wanted > 0 {
             self.may_find_work = false;
         }
-        let (settlements, ended) = self.ended.drain(..).unzip();
-        self.asked = Some(Asked { ended, held_until: self.keeper.lease_until() });
-        let n_running = self.slots.len();
-        self.writer.ask(Ask { settlements, output, serving: self.serving.clone(), n_wanted, n_running });
+        let (settlements, ended): (Vec<Settlement>, _) = self.ended.drain(..).unzip();
+        let has_handed_back = settlements.iter().any(|one| !one.verdict.is_final());
+        self.asked = Some(Asked { ended, has_handed_back, held_until: self.keeper.lease_until() });
+        let ask = Ask { settlements, output, serving: self.serving.clone(), n_wanted };
+        match self.own.try_turn(&ask.turn(self.worker), self.around.clock.now()) {
+            Ok(Some(turned)) => {
+                self.take_up(turned, at);
+                return true;
+            }
+            Ok(None) => self.writer.ask(ask),
+            Err(error) if error.is_passing() => self.writer.ask(ask),
+            Err(error) => self.give_up(error.into(), at.uptime),
+        }
+        false
+    }
+
+    /// Has what was settled made durable: at once, if nothing else runs, else together with what ends
+    /// within the next moments.
+    fn sync(&mut self, at: Moment) {
+        let is_time = self.next_sync.is_some_and(|next| next <= at.uptime || self.slots.is_empty());
+        if self.unsynced.n_turns > 0 && is_time {
+            self.writer.sync(std::mem::take(&mut self.unsynced));
+            self.next_sync = None;
+        }
+    }
+
+    fn give_up(&mut self, error: Error, uptime: Uptime) {
+        self.fatal.get_or_insert(error);
+        self.stop_all(Why::Released, Mode::Stopping, uptime);
     }
 
     fn n_wanted(&self, at: Moment) -> usize {

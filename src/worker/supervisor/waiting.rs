@@ -55,6 +55,7 @@ impl Supervisor<'_> {
             rules.idle_exit.filter(|_| self.slots.is_empty()).map(|max| self.last_work.plus(max)),
             self.no_room_until,
             if let Mode::Finishing { stop_at } = self.mode { stop_at } else { None },
+            self.next_sync.filter(|_| self.unsynced.n_turns > 0),
         ];
         let rule_ends = rule_ends.into_iter().flatten().filter(|&end| end > at.uptime);
         let slot_ends = self.slots.values().filter_map(Slot::next_deadline);
