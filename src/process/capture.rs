@@ -1,7 +1,9 @@
 //! What is kept of a stream: its first and its last 64 KiB, byte for byte, in bounded memory.
 //!
 //! The middle is let go of as it comes. What is kept can be handed out in pieces while the stream
-//! still runs, each with its place in the stream, so that it can be stored and followed live.
+//! still runs, each with its place in the stream, so that it can be stored and followed live. A
+//! beginning that is complete is held here no longer than until it is handed out, so that a worker of
+//! many loud jobs stays small.
 
 use std::collections::VecDeque;
 
@@ -12,10 +14,16 @@ pub const CAP: usize = 64 * 1024;
 /// so that a chatty stream does not pile up pieces that are no longer its end.
 const REWRITE: u64 = 4 * CAP as u64;
 
+/// How many bytes of the beginning stay here when it has been handed out: enough for its last lines.
+const HEAD_END: usize = 8 * 1024;
+
 /// The beginning and the end of a stream.
 #[derive(Debug, Default)]
 pub struct Capture {
+    /// The beginning, or what is left of it here: its end.
     head: Vec<u8>,
+    /// How long the beginning is, at most [`CAP`].
+    head_len: usize,
     tail: VecDeque<u8>,
     /// Bytes seen.
     total: u64,
@@ -40,11 +48,14 @@ impl Capture {
     /// Takes in what the stream brought.
     pub fn take_in(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
-        let (first, rest) = bytes.split_at(bytes.len().min(CAP - self.head.len()));
+        let (first, rest) = bytes.split_at(bytes.len().min(CAP - self.head_len));
+        self.head.reserve_exact(room(self.head.len() + first.len()) - self.head.len());
         self.head.extend_from_slice(first);
+        self.head_len += first.len();
         let last = &rest[rest.len().saturating_sub(CAP)..];
         let n_over = (self.tail.len() + last.len()).saturating_sub(CAP);
         self.tail.drain(..n_over.min(self.tail.len()));
+        self.tail.reserve_exact(room(self.tail.len() + last.len()) - self.tail.len());
         self.tail.extend(last);
     }
 
@@ -55,7 +66,12 @@ impl Capture {
 
     /// Whether some bytes were let go of.
     pub fn is_truncated(&self) -> bool {
-        self.total > (self.head.len() + self.tail.len()) as u64
+        self.total > (self.head_len + self.tail.len()) as u64
+    }
+
+    /// Whether the beginning is complete and has not been handed out.
+    pub fn holds_head(&self) -> bool {
+        self.head_len == CAP && self.handed_out < CAP as u64
     }
 
     /// Whether there is something that has not been handed out.
@@ -66,10 +82,9 @@ impl Capture {
     /// Hands out what is kept and has not been handed out before.
     pub fn news(&mut self) -> Vec<Piece> {
         let mut pieces = Vec::new();
-        if self.handed_out < self.head.len() as u64 {
-            let from = usize::try_from(self.handed_out).expect("less than the length of a Vec");
-            pieces.push(Piece { offset: self.handed_out, bytes: self.head[from..].to_vec(), voids_from: None });
-            self.handed_out = self.head.len() as u64;
+        if self.handed_out < self.head_len as u64 {
+            pieces.push(Piece { offset: self.handed_out, bytes: self.head_news(), voids_from: None });
+            self.handed_out = self.head_len as u64;
         }
         if self.has_news() {
             pieces.push(self.tail_news());
@@ -86,6 +101,17 @@ impl Capture {
             pieces.push(self.whole_tail());
         }
         pieces
+    }
+
+    fn head_news(&mut self) -> Vec<u8> {
+        let n_handed_out = usize::try_from(self.handed_out).expect("less than the length of the beginning");
+        if self.head_len < CAP {
+            return self.head[n_handed_out..].to_vec();
+        }
+        let end = self.head[CAP - HEAD_END..].to_vec();
+        let mut news = std::mem::replace(&mut self.head, end);
+        news.drain(..n_handed_out);
+        news
     }
 
     fn tail_news(&mut self) -> Piece {
@@ -112,9 +138,10 @@ impl Capture {
 
     /// The last `n` lines that are not blank, oldest first, without their line ends.
     ///
-    /// Looks at no more than the last [`CAP`] bytes; a line that begins before them is cut there.
+    /// Looks at no more than the last [`CAP`] bytes, and at least at the last 8 KiB; a line that begins
+    /// before them is cut there.
     pub fn last_lines(&self, n: usize) -> Vec<Vec<u8>> {
-        let end: Vec<u8> = if self.is_truncated() || self.tail.len() >= CAP {
+        let end: Vec<u8> = if self.is_truncated() || self.tail.len() >= CAP - HEAD_END {
             self.tail.iter().copied().collect()
         } else {
             self.head.iter().chain(&self.tail).copied().collect()
@@ -130,6 +157,11 @@ impl Capture {
         lines.reverse();
         lines
     }
+}
+
+/// The room for so many bytes, at most [`CAP`]: doubled as they come, and never more than they may need.
+fn room(len: usize) -> usize {
+    len.next_power_of_two().min(CAP)
 }
 
 #[cfg(test)]
@@ -191,6 +223,18 @@ mod tests {
             prop_assert!(kept.bytes() == first_and_last(&stream));
             prop_assert!(capture.head.len() <= CAP && capture.tail.len() <= CAP);
         }
+    }
+
+    #[test]
+    fn the_last_lines_are_known_though_the_beginning_was_handed_out() {
+        let mut capture = Capture::default();
+        capture.take_in(&b"x".repeat(CAP - 10));
+        capture.take_in(b"\nlast\nword");
+        assert!(capture.holds_head());
+        assert_eq!(capture.news().iter().map(|piece| piece.bytes.len()).sum::<usize>(), CAP);
+        assert!(!capture.holds_head() && capture.head.len() == HEAD_END);
+        capture.take_in(b"s\n");
+        assert_eq!(capture.last_lines(2), [b"last".to_vec(), b"words".to_vec()]);
     }
 
     #[test]

@@ -67,6 +67,11 @@ impl Child {
         self.taps.iter().any(|tap| tap.capture.has_news())
     }
 
+    /// Whether so much was captured that it had better be handed out at once.
+    pub fn holds_much(&self) -> bool {
+        self.taps.iter().any(|tap| tap.capture.holds_head())
+    }
+
     /// Reads what a stream has, up to a gulp; answers whether it brought anything.
     pub fn read(&mut self, place: usize, buffer: &mut Vec<u8>) -> bool {
         self.taps[place].read(buffer)

@@ -169,9 +169,9 @@ impl Slot {
         self.child.has_news()
     }
 
-    /// What it has printed since the last call, if it is time to hand that out.
+    /// What it has printed since the last call, if it is time to hand that out, or much.
     pub(super) fn news(&mut self, uptime: Uptime) -> Vec<Chunk> {
-        if !self.has_news() || self.last_news.plus(NEWS) > uptime {
+        if !self.has_news() || (self.last_news.plus(NEWS) > uptime && !self.child.holds_much()) {
             return Vec::new();
         }
         self.last_news = uptime;
