@@ -12,37 +12,50 @@ use crate::table::{Bar, Row, Table, Unit};
 use crate::timing::{Samples, now, time, wait_for};
 use crate::trouble::{Outcome, Trouble};
 
-pub(crate) fn rows(table: &mut Table, options: &Options) {
-    table.add_all(
-        "push's end to the job's start",
-        measured(options.times(300, 50)).map(|(samples, n_early)| {
-            let millis = |share| samples.quantile(share).as_secs_f64() * 1e3;
-            let early = format!("{}; {n_early} began before the pusher's end", samples.described());
-            vec![
-                Row::figure("push's end to the job's start, median", millis(0.5), Unit::Millis, Bar::AtMost(3.0))
-                    .ours(early),
-                Row::figure("push's end to the job's start, p99", millis(0.99), Unit::Millis, Bar::AtMost(15.0)),
-            ]
-        }),
-    );
+/// What was seen of pushes and their jobs.
+#[derive(Default)]
+struct Seen {
+    /// From the pusher's end to the job's start.
+    from_end: Samples,
+    /// From before the pusher was started to the job's start.
+    from_start: Samples,
+    /// How many jobs began before the pusher's end.
+    n_early: usize,
 }
 
-/// So many samples, and how many of them had begun before the pusher's end.
-fn measured(n: usize) -> Outcome<(Samples, usize)> {
+pub(crate) fn rows(table: &mut Table, options: &Options) {
+    table.add_all("push's end to the job's start", measured(options.times(300, 50)).map(|seen| described(&seen)));
+}
+
+fn described(seen: &Seen) -> Vec<Row> {
+    let millis = |samples: &Samples, share| samples.quantile(share).as_secs_f64() * 1e3;
+    let row = |what: &str, value, bar| Row::figure(what, value, Unit::Millis, bar);
+    let early = format!("{}; {} began before the pusher's end", seen.from_end.described(), seen.n_early);
+    vec![
+        row("push's end to the job's start, median", millis(&seen.from_end, 0.5), Bar::AtMost(3.0)).ours(early),
+        row("push's end to the job's start, p99", millis(&seen.from_end, 0.99), Bar::AtMost(15.0)),
+        row("push's start to the job's start, median", millis(&seen.from_start, 0.5), Bar::None)
+            .ours(seen.from_start.described()),
+    ]
+}
+
+fn measured(n: usize) -> Outcome<Seen> {
     let (stamp, place) = (program::compiled("stamp")?.display().to_string(), Place::with_queue()?);
     let worker = place.worker(&[])?;
-    let (mut samples, mut n_early) = (Samples::default(), 0);
+    let mut seen = Seen::default();
     for nth in 0..n {
+        let started = now();
         time(&mut place.qctl(&["push", "--", &stamp, "stamps"]))?;
         let ended = now();
         let began = wait_for("the job has begun", || began(&place, nth))?;
-        n_early += usize::from(began < ended);
-        samples.add(began.saturating_sub(ended));
+        seen.n_early += usize::from(began < ended);
+        seen.from_end.add(began.saturating_sub(ended));
+        seen.from_start.add(began.saturating_sub(started));
         // Only then the worker is idle again. The first job of the queue was cancelled.
         succeed(&mut place.qctl(&["wait", "--quiet", &(nth + 2).to_string()]))?;
     }
     worker.stop()?;
-    Ok((samples, n_early))
+    Ok(seen)
 }
 
 /// The instant on its line `nth`, once that is there.
