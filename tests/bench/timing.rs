@@ -66,11 +66,6 @@ impl Samples {
 
     /// The value below which this share (0 to 1) of the samples lies.
     pub(crate) fn quantile(&self, share: f64) -> Duration {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "an index below the number of samples"
-        )]
         let nth = (share * self.0.len().saturating_sub(1) as f64).round() as usize;
         self.0.get(nth).copied().unwrap_or_default()
     }
