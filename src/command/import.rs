@@ -90,6 +90,7 @@ impl Import {
             }
             return Ok(Exit::Done);
         }
+        let separator = if ctx.ui.format == Format::Json { ',' } else { '\n' };
         let store = ctx.store_or_create()?;
         let mut finisher = Finisher::new(now);
         for queue in &queues {
@@ -97,15 +98,38 @@ impl Import {
         }
         let mut jobs = lines(&text)
             .map(|(_, line)| finisher.finish(reader.draft(line).expect("the same line was read a moment ago")));
-        let pushed = store.push(&mut jobs, now)?;
+        let mut ids = Ids { text: String::new(), separator, ready: BTreeSet::new() };
+        store.push_each(&mut jobs, now, &mut |pushed| ids.add(&pushed))?;
         let printed = match ctx.ui.format {
-            Format::Json => ctx.ui.print(&json::imported(&ids(&pushed, ","))),
-            Format::Table | Format::Plain => ctx.ui.print(&ids(&pushed, "\n")),
+            Format::Json => ctx.ui.print(&json::imported(&ids.text)),
+            Format::Table | Format::Plain => ctx.ui.print(&ids.text),
         };
         // The jobs are queued, whether their ids could be told or not.
-        ctx.announce(pushed.iter().filter_map(Pushed::ready_queue))?;
+        ctx.announce(&ids.ready)?;
         printed?;
         Ok(Exit::Done)
+    }
+}
+
+/// The ids as one text, and the queues in which something is ready: a million answers of the store would
+/// be half of the memory.
+struct Ids {
+    text: String,
+    separator: char,
+    ready: BTreeSet<QueueName>,
+}
+
+impl Ids {
+    fn add(&mut self, pushed: &Pushed) {
+        if !self.text.is_empty() {
+            self.text.push(self.separator);
+        }
+        write!(self.text, "{}", pushed.id).expect("a string takes any text");
+        if let Some(queue) = pushed.ready_queue()
+            && !self.ready.contains(queue)
+        {
+            self.ready.insert(queue.clone());
+        }
     }
 }
 
@@ -113,16 +137,6 @@ impl Import {
 pub(super) fn drafts(text: &[u8], now: Timestamp) -> Vec<Result<Draft, String>> {
     let reader = Reader { queue: QueueName::default(), cwd: PathBuf::from("/"), now, zone: || TimeZone::UTC };
     lines(text).map(|(_, line)| reader.draft(line)).collect()
-}
-
-/// The ids as one text; a million of them as a list of texts would be half of the memory.
-fn ids(pushed: &[Pushed], separator: &str) -> String {
-    let mut text = String::new();
-    for (n, pushed) in pushed.iter().enumerate() {
-        let separator = if n == 0 { "" } else { separator };
-        write!(text, "{separator}{}", pushed.id).expect("a string takes any text");
-    }
-    text
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

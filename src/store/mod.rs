@@ -39,13 +39,30 @@ use crate::job::{
 ///   under any other is answered with [`Settled::LeaseLost`] and changes nothing.
 /// - The cost of [`Store::turn`] depends neither on the backlog nor on the history.
 pub trait Store: Send {
-    /// Queues jobs, all or none, in their order. Answers in the same order.
+    /// Queues jobs, all or none, in their order. `told` learns what becomes of each, in the same order,
+    /// before they are queued: of what is not queued in the end it has learnt nothing.
     ///
     /// # Errors
     ///
     /// [`Error::KeyTaken`] where a key is held and its push asked to be refused; then nothing was
     /// queued. [`Error::Unknown`] where the jobs may or may not be queued.
-    fn push(&mut self, jobs: &mut dyn Iterator<Item = NewJob>, now: Timestamp) -> Result<Vec<Pushed>>;
+    fn push_each(
+        &mut self,
+        jobs: &mut dyn Iterator<Item = NewJob>,
+        now: Timestamp,
+        told: &mut dyn FnMut(Pushed),
+    ) -> Result<()>;
+
+    /// Queues jobs as [`Store::push_each`] does; answers what became of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::push_each`].
+    fn push(&mut self, jobs: &mut dyn Iterator<Item = NewJob>, now: Timestamp) -> Result<Vec<Pushed>> {
+        let mut pushed = Vec::new();
+        self.push_each(jobs, now, &mut |one| pushed.push(one))?;
+        Ok(pushed)
+    }
 
     /// Registers a worker, alive from now until this store is dropped, retired or its process ends.
     ///

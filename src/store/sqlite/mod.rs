@@ -162,10 +162,13 @@ fn prepare(conn: &Connection, patience: Duration) -> rusqlite::Result<()> {
 }
 
 impl Store for SqliteStore {
-    fn push(&mut self, jobs: &mut dyn Iterator<Item = NewJob>, now: Timestamp) -> Result<Vec<Pushed>> {
-        let pushed = self.write(|tx| push::push(tx, jobs, now))?;
-        self.make_durable()?;
-        Ok(pushed)
+    fn push_each(
+        &mut self,
+        jobs: &mut dyn Iterator<Item = NewJob>,
+        now: Timestamp,
+        told: &mut dyn FnMut(Pushed),
+    ) -> Result<()> {
+        self.write_durably(|tx| push::push(tx, jobs, now, told))
     }
 
     fn enroll(&mut self, worker: &NewWorker, at: Moment) -> Result<WorkerId> {

@@ -16,12 +16,19 @@ use crate::job::{Context, Due, JobId, KeyRule, Lease, NewJob, OnDuplicate, Queue
 use crate::store::{Error, PushOutcome, Pushed, Result};
 
 /// Queues all of `jobs`, or fails and queues none.
-pub(super) fn push(tx: &Txn<'_>, jobs: &mut dyn Iterator<Item = NewJob>, now: Timestamp) -> Result<Vec<Pushed>> {
+pub(super) fn push(
+    tx: &Txn<'_>,
+    jobs: &mut dyn Iterator<Item = NewJob>,
+    now: Timestamp,
+    told: &mut dyn FnMut(Pushed),
+) -> Result<()> {
     let mut push = Push { tx, now, last_id: tx.last("job")?, queues: HashMap::new(), context: None };
     let first_id = push.last_id;
-    let pushed = jobs.map(|job| push.one(job)).collect::<Result<Vec<_>>>()?;
+    for job in jobs {
+        told(push.one(job)?);
+    }
     tx.use_up("job", push.last_id - first_id);
-    Ok(pushed)
+    Ok(())
 }
 
 /// One push under way: what it found out for one job serves the next.
