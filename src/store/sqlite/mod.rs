@@ -12,6 +12,7 @@ mod change;
 mod claim;
 mod copy;
 mod forget;
+mod front;
 mod gate;
 mod log;
 mod place;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, FileControl, OpenFlags};
 
+use self::front::Front;
 use self::gate::Gate;
 use self::log::Log;
 use self::presence::Presence;
@@ -64,6 +66,8 @@ pub struct SqliteStore {
     gate: Gate,
     presence: Presence,
     patience: Duration,
+    /// What the last turn knew of what there is to claim.
+    front: Option<Front>,
 }
 
 impl SqliteStore {
@@ -92,7 +96,8 @@ impl SqliteStore {
             // could be the first to write to the log passes here before it does.
             place::sync_folder(&path)?;
         }
-        Ok(Self { conn, gate, presence: Presence::new(path.clone(), lock), path, log: Log::new(wal), patience })
+        let (presence, log) = (Presence::new(path.clone(), lock), Log::new(wal));
+        Ok(Self { conn, gate, presence, path, log, patience, front: None })
     }
 
     /// Describes the file.

@@ -338,7 +338,7 @@ mod tests {
     use super::*;
     use crate::store::Access;
     use crate::store::sqlite::schema;
-    use crate::store::sqlite::{claim, forget};
+    use crate::store::sqlite::{claim, forget, front};
 
     fn plan(conn: &Connection, sql: &str) -> String {
         let mut query = conn.prepare(&format!("explain query plan {sql}")).expect("a valid statement");
@@ -353,10 +353,9 @@ mod tests {
         let mut conn = Connection::open(&path).expect("a file");
         schema::ensure(&mut conn, &path, Access::Create).expect("a schema");
 
-        let one_queue = plan(&conn, &claim::claimable_sql(&[1]));
-        assert_eq!(one_queue, "SEARCH job USING COVERING INDEX job_ready (queue_id=?)");
-        let many_queues = plan(&conn, &claim::claimable_sql(&[1, 2, 3]));
-        assert_eq!(many_queues, "SEARCH job USING COVERING INDEX job_ready (queue_id=?); USE TEMP B-TREE FOR ORDER BY");
+        let first = plan(&conn, front::FIRST_SQL);
+        assert_eq!(first, "SEARCH job USING COVERING INDEX job_ready (queue_id=?)");
+        assert_eq!(plan(&conn, front::WAITING_SQL), "SCAN job USING INDEX job_due");
         assert_eq!(plan(&conn, claim::DUE_SQL), "SEARCH job USING INDEX job_due (run_at<?)");
         let finished = plan(&conn, forget::OLDEST_SQL);
         assert_eq!(finished, "SEARCH job USING INDEX job_finished (queue_id=? AND finished_at<?)");
