@@ -14,6 +14,7 @@ mod copy;
 mod forget;
 mod front;
 mod gate;
+mod list;
 mod log;
 mod place;
 mod presence;
@@ -292,7 +293,7 @@ impl Store for SqliteStore {
     }
 
     fn jobs(&mut self, filter: &Filter, page: Page) -> Result<Vec<Job>> {
-        query::jobs(&self.conn, filter, page).explain(&self.path)
+        list::jobs(&self.conn, filter, page).explain(&self.path)
     }
 
     fn dead(&mut self, queues: &[QueueName], limit: usize) -> Result<Vec<JobId>> {

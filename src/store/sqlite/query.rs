@@ -1,15 +1,15 @@
 //! Looking, never changing. Reads are short and paged: a long one would keep the log from being
 //! folded back, and it would grow for as long.
 
-use rusqlite::types::{ToSql, ToSqlOutput};
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
+use super::list;
 use super::row::{self, JOB_COLUMNS};
 use super::settle::piece_ids;
 use crate::clock::Timestamp;
 use crate::job::{
-    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobId, Pace, Page, Queue, QueueName, QueueSettings, State,
-    StateKind, Stream, Tally, Token,
+    Attempt, Chunk, Context, EnvVars, IdRange, Job, JobId, Pace, Queue, QueueName, QueueSettings, State, StateKind,
+    Stream, Tally, Token,
 };
 use crate::store::{Ahead, Serving, Worker};
 
@@ -24,102 +24,20 @@ pub(super) fn all_jobs_sql() -> String {
     format!("select {JOB_COLUMNS} from job join queue on queue.id = job.queue_id")
 }
 
-/// One page of the jobs that match, in order of their numbers.
-pub(super) fn jobs(conn: &Connection, filter: &Filter, page: Page) -> rusqlite::Result<Vec<Job>> {
-    let mut conditions = Conditions::default();
-    conditions.add_filter(filter)?;
-    let order = if page.oldest_first { "asc" } else { "desc" };
-    if let Some(after) = &page.after {
-        let beyond = if page.oldest_first { ">" } else { "<" };
-        conditions.add(&format!("job.id {beyond} ?"), [after as &dyn ToSql])?;
-    }
-    let sql = format!(
-        "select {JOB_COLUMNS} from job join queue on queue.id = job.queue_id {} order by job.id {order} limit {}",
-        conditions.clause(),
-        limit(page.limit)
-    );
-    let mut query = conn.prepare(&sql)?;
-    let values: Vec<&dyn ToSql> = conditions.values.iter().map(|value| value as &dyn ToSql).collect();
-    query.query_map(values.as_slice(), row::job)?.collect()
-}
-
-/// The `where` clause of a query, as it is put together.
-#[derive(Default)]
-struct Conditions<'v> {
-    terms: Vec<String>,
-    values: Vec<ToSqlOutput<'v>>,
-}
-
-impl<'v> Conditions<'v> {
-    fn add(&mut self, term: &str, values: impl IntoIterator<Item = &'v dyn ToSql>) -> rusqlite::Result<()> {
-        self.terms.push(term.to_owned());
-        for value in values {
-            self.values.push(value.to_sql()?);
-        }
-        Ok(())
-    }
-
-    fn add_filter(&mut self, filter: &'v Filter) -> rusqlite::Result<()> {
-        if !filter.ids.is_empty() {
-            self.add(&in_ranges(&filter.ids), [])?;
-        }
-        if !filter.queues.is_empty() {
-            let term = format!("job.queue_id in (select id from queue where name in ({}))", marks(filter.queues.len()));
-            self.add(&term, filter.queues.iter().map(|queue| queue as &dyn ToSql))?;
-        }
-        if !filter.states.is_empty() {
-            let term = format!("job.state in ({})", marks(filter.states.len()));
-            self.add(&term, filter.states.iter().map(|state| state as &dyn ToSql))?;
-        }
-        for (name, value) in &filter.labels {
-            self.add("job.id in (select job_id from label where name = ? and value = ?)", [name as &dyn ToSql, value])?;
-        }
-        if let Some(since) = &filter.since {
-            self.add("job.created_at >= ?", [since as &dyn ToSql])?;
-        }
-        if let Some(until) = &filter.until {
-            self.add("job.created_at < ?", [until as &dyn ToSql])?;
-        }
-        Ok(())
-    }
-
-    fn clause(&self) -> String {
-        if self.terms.is_empty() { String::new() } else { format!("where {}", self.terms.join(" and ")) }
-    }
-}
-
-/// The condition that a job's number is in one of these ranges, which are not none.
-///
-/// Numbers are written out, because a statement takes no more than 32766 values, and in groups,
-/// because an expression may not be more than 1000 deep and `or` goes one deeper with each term.
-fn in_ranges(ranges: &[IdRange]) -> String {
-    let one = |range: &IdRange| format!("job.id between {} and {}", range.first, range.last);
-    let any_of = |ranges: &[IdRange]| format!("({})", ranges.iter().map(one).collect::<Vec<_>>().join(" or "));
-    format!("({})", ranges.chunks(200).map(any_of).collect::<Vec<_>>().join(" or "))
-}
-
 /// A limit as SQLite takes it; it has no larger number.
 pub(super) fn limit(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-fn marks(n: usize) -> String {
-    vec!["?"; n].join(", ")
-}
-
 /// The numbers of dead jobs, the last to die first.
 pub(super) fn dead(conn: &Connection, queues: &[QueueName], n: usize) -> rusqlite::Result<Vec<JobId>> {
-    let in_queues = if queues.is_empty() {
-        String::new()
-    } else {
-        format!("and queue_id in (select id from queue where name in ({}))", marks(queues.len()))
-    };
+    let in_queues =
+        if queues.is_empty() { String::new() } else { format!("and {}", list::in_queues("queue_id", queues)) };
     let sql = format!(
         "select id from job indexed by job_dead where state = 'dead' {in_queues} order by finished_at desc, id desc limit {}",
         limit(n)
     );
-    let values: Vec<&dyn ToSql> = queues.iter().map(|queue| queue as &dyn ToSql).collect();
-    conn.prepare(&sql)?.query_map(values.as_slice(), |row| row.get(0))?.collect()
+    conn.prepare(&sql)?.query_map(rusqlite::params_from_iter(queues), |row| row.get(0))?.collect()
 }
 
 /// Which of these jobs there are, and where they stand.
