@@ -320,7 +320,7 @@ impl Store for SqliteStore {
         query::ahead(&self.conn, job, limit).explain(&self.path)
     }
 
-    fn pace(&mut self, since: Timestamp) -> Result<Vec<(QueueName, Vec<Pace>)>> {
+    fn pace(&mut self, since: Timestamp) -> Result<Vec<(QueueName, Pace)>> {
         query::pace(&self.conn, since).explain(&self.path)
     }
 

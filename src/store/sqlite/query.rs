@@ -202,34 +202,45 @@ pub(super) fn ahead(conn: &Connection, job: &Job, limit: usize) -> rusqlite::Res
     Ok(Ahead { n: n.min(limit), is_more: n > limit })
 }
 
-/// The pace of every queue since the slot in which `since` lies, by queue and slot.
-pub(super) fn pace(conn: &Connection, since: Timestamp) -> rusqlite::Result<Vec<(QueueName, Vec<Pace>)>> {
+/// The pace of every queue since the slot in which `since` lies, by queue.
+pub(super) fn pace(conn: &Connection, since: Timestamp) -> rusqlite::Result<Vec<(QueueName, Pace)>> {
     let look = conn.unchecked_transaction()?;
     let mut names = look.prepare_cached("select id, name from queue order by name")?;
     let queues: Vec<(i64, QueueName)> =
         names.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-    let sql = "select slot, what, took, n from pace where queue_id = :queue_id and slot >= :since order by slot";
-    let mut query = look.prepare_cached(sql)?;
     let mut all = Vec::new();
     for (id, name) in queues {
-        let mut slots: Vec<Pace> = Vec::new();
-        let mut rows = query.query(named_params! { ":queue_id": id, ":since": Pace::slot_of(since) })?;
-        while let Some(row) = rows.next()? {
-            let slot = row.get("slot")?;
-            if slots.last().is_none_or(|last| last.slot != slot) {
-                slots.push(Pace::new(slot));
-            }
-            let pace = slots.last_mut().expect("one was just put there");
-            let histogram = match row.get_ref("what")?.as_str()? {
-                "succeeded" => &mut pace.succeeded,
-                "failed" => &mut pace.failed,
-                _ => &mut pace.wait,
-            };
-            histogram.add(row.get("took")?, row.get("n")?);
+        let pace = pace_of(&look, id, since)?;
+        if pace != Pace::default() {
+            all.push((name, pace));
         }
-        all.push((name, slots));
     }
     Ok(all)
+}
+
+/// Many rows for a busy queue: they are added up as they come.
+fn pace_of(conn: &Connection, queue_id: i64, since: Timestamp) -> rusqlite::Result<Pace> {
+    let sql = "select slot, what, took, n from pace where queue_id = :queue_id and slot >= :since order by slot";
+    let mut query = conn.prepare_cached(sql)?;
+    let mut rows = query.query(named_params! { ":queue_id": queue_id, ":since": Pace::slot_of(since) })?;
+    let mut pace = Pace::default();
+    while let Some(row) = rows.next()? {
+        let (slot, took, n) = (row.get(0)?, row.get(2)?, row.get(3)?);
+        let histogram = match row.get_ref(1)?.as_str()? {
+            "succeeded" => &mut pace.succeeded,
+            "failed" => &mut pace.failed,
+            _ => {
+                pace.wait.add(took, n);
+                continue;
+            }
+        };
+        histogram.add(took, n);
+        match pace.ended.last_mut() {
+            Some((last, n_ended)) if *last == slot => *n_ended = n_ended.saturating_add(n),
+            _ => pace.ended.push((slot, n)),
+        }
+    }
+    Ok(pace)
 }
 
 /// Jobs that did not succeed and yet hold their key, so that pushes of it are answered with them.
