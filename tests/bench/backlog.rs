@@ -97,6 +97,11 @@ pub(crate) fn fill(db: &Path, size: &Size) {
     std::fs::File::open(db).and_then(|file| file.sync_all()).expect("a file on the disk");
 }
 
+/// Has `doctor` find nothing wrong with a queue. It reads all of it: for small ones.
+pub(crate) fn vouch(db: &Path) {
+    succeed(qctl(db).arg("doctor"));
+}
+
 /// Drops the indexes of the jobs, which are quicker made at the end, and answers how they were made.
 fn drop_indexes(conn: &Connection) -> Vec<String> {
     let mut query = conn

@@ -137,3 +137,36 @@ fn served_queues(conn: &Connection, serving: &Serving) -> rusqlite::Result<Vec<i
     }
     Ok(ids)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::store::Access;
+    use crate::store::sqlite::schema;
+
+    /// How many steps SQLite takes to find the first of so many ready jobs, behind as many that are paused.
+    fn steps(n_ready: i64) -> i32 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("queue.db");
+        let mut conn = Connection::open(&path).expect("a file");
+        schema::ensure(&mut conn, &path, Access::Create).expect("a schema");
+        conn.execute(
+            "with recursive number(n) as (select 1 union all select n + 1 from number where n < :n)
+             insert into job (queue_id, state, priority, run_at, max_attempts, created_at, context_id)
+             select 1 + n % 2, 'ready', n % 3, 0, 5, 0, 1 from number",
+            named_params! { ":n": 2 * n_ready },
+        )
+        .expect("jobs");
+        let mut query = conn.prepare(FIRST_SQL).expect("a valid statement");
+        let id: i64 = query.query_row(named_params! { ":queue_id": 2 }, |row| row.get(1)).expect("a ready job");
+        assert_eq!(id, 5, "the first of the highest priority");
+        query.get_status(StatementStatus::VmStep)
+    }
+
+    #[test]
+    fn the_first_job_is_found_without_looking_at_the_others() {
+        assert_eq!(steps(10), steps(2000));
+    }
+}
