@@ -1,5 +1,7 @@
 //! Drives `backlog` until the others are there: `cargo bench --bench bench -- fill|turns|looks|check FOLDER`.
 
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+
 mod backlog;
 
 use std::path::Path;
