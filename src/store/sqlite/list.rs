@@ -32,9 +32,9 @@ pub(super) fn jobs(conn: &Connection, filter: &Filter, page: Page) -> rusqlite::
     // One look: a job that moves between two could be met in neither.
     let look = conn.unchecked_transaction()?;
     let everywhere = match page.after {
-        Some(after) if page.oldest_first => after.get() + 1..=i64::MAX,
-        Some(after) => 0..=after.get() - 1,
-        None => 0..=i64::MAX,
+        Some(after) if page.oldest_first => after.get().saturating_add(1)..=i64::MAX,
+        Some(after) => i64::MIN..=after.get() - 1,
+        None => i64::MIN..=i64::MAX,
     };
     let is_found_by_state = !filter.states.is_empty() || !filter.queues.is_empty();
     if !filter.ids.is_empty() || !filter.labels.is_empty() || !is_found_by_state {
@@ -95,7 +95,8 @@ fn wanted(filter: &Filter) -> impl Iterator<Item = StateKind> + '_ {
 
 /// How many jobs of a walk the way over the indexes is worth; `None` where there is no such way.
 fn cost(filter: &Filter, all: &Tally, own: &Tally) -> Option<i64> {
-    let sum = |tally: &Tally, states: &[StateKind]| states.iter().map(|&state| tally.get(state)).sum::<i64>();
+    let sum =
+        |tally: &Tally, states: &[StateKind]| states.iter().map(|&state| tally.get(state)).fold(0, i64::saturating_add);
     let mut cost = 0;
     for &state in &filter.states {
         let (n, each) = match INDEXES.iter().find(|(_, _, states)| states.contains(&state)) {
