@@ -6,7 +6,7 @@
 use clap_complete::CompletionCandidate;
 
 use crate::config::{self, Config, Global};
-use crate::job::{Filter, Page, StateKind};
+use crate::job::{Filter, Job, Page, StateKind};
 use crate::render::text;
 use crate::store::{self, Access, Store};
 
@@ -39,17 +39,25 @@ pub(crate) fn final_jobs() -> Vec<CompletionCandidate> {
     jobs_in(&StateKind::ALL.into_iter().filter(|state| state.is_final()).collect::<Vec<_>>())
 }
 
-/// The newest dead jobs.
+/// The jobs that died last.
 pub(crate) fn dead_jobs() -> Vec<CompletionCandidate> {
-    jobs_in(&[StateKind::Dead])
+    let dead = |mut store: Box<dyn Store>| -> store::Result<Vec<Job>> {
+        let ids = store.dead(&[], MAX_JOBS)?;
+        let jobs = ids.into_iter().map(|id| store.job(id)).collect::<store::Result<Vec<_>>>()?;
+        Ok(jobs.into_iter().flatten().collect())
+    };
+    candidates(glance().and_then(|store| dead(store).ok()).unwrap_or_default())
 }
 
 fn jobs_in(states: &[StateKind]) -> Vec<CompletionCandidate> {
     let filter = Filter { states: states.to_vec(), ..Filter::default() };
     let page = Page { after: None, limit: MAX_JOBS, oldest_first: false };
-    let jobs = glance().and_then(|mut store| store.jobs(&filter, page).ok()).unwrap_or_default();
+    candidates(glance().and_then(|mut store| store.jobs(&filter, page).ok()).unwrap_or_default())
+}
+
+fn candidates(jobs: Vec<Job>) -> Vec<CompletionCandidate> {
     let has_unicode = config::ui(&Global::default()).look.has_unicode;
-    let candidate = |job: crate::job::Job| {
+    let candidate = |job: Job| {
         let command = text::cut(&text::command(job.command.as_ref()), 50, has_unicode);
         let help = format!("{} {command}", job.state.kind().name());
         CompletionCandidate::new(job.id.to_string()).help(Some(help.into()))

@@ -50,14 +50,16 @@ impl Stats {
         let queues =
             store.queues()?.into_iter().filter(|queue| self.queue.as_ref().is_none_or(|one| queue.name == *one));
         let mut paces = store.pace(since)?;
-        let mut slots_of = |queue: &Queue| {
+        let mut pace_of = |queue: &Queue| {
             let found = paces.iter_mut().find(|(name, _)| *name == queue.name);
-            found.map(|(_, slots)| std::mem::take(slots)).unwrap_or_default()
+            found.map(|(_, pace)| std::mem::take(pace))
         };
         let told: Vec<(Queue, Option<Pace>, Vec<u64>)> = queues
             .map(|queue| {
-                let slots = slots_of(&queue);
-                (queue, Pace::sum(&slots), course(&slots, Pace::slot_of(since), now))
+                let pace = pace_of(&queue);
+                let ended = pace.as_ref().map_or(&[][..], |pace| &pace.ended);
+                let course = course(ended, Pace::slot_of(since), now);
+                (queue, pace, course)
             })
             .collect();
         self.tell(ctx, &told, since)?;
@@ -97,19 +99,18 @@ impl Stats {
 }
 
 /// How many attempts ended in each of [`COURSE`] equal parts of the time from `since` to `now`.
-fn course(slots: &[Pace], since: Timestamp, now: Timestamp) -> Vec<u64> {
+fn course(ended: &[(Timestamp, u64)], since: Timestamp, now: Timestamp) -> Vec<u64> {
     // Of whole slots, or attempts of one slot would look like a peak between two gaps.
     let n_slots = now.since(since).as_millis().div_ceil(Pace::SLOT.as_millis()).max(1);
     let n_columns = COURSE.min(usize::try_from(n_slots).unwrap_or(COURSE));
     let per_column = Pace::SLOT.saturating_mul(u32::try_from(n_slots.div_ceil(n_columns as u128)).unwrap_or(u32::MAX));
     let mut course = vec![0; n_columns];
-    for pace in slots {
+    for &(slot, n) in ended {
         // Counted from the end: the newest stands at the right and has a whole column.
         let end = Pace::slot_of(now).plus(Pace::SLOT);
-        let from_end = end.since(pace.slot.plus(Duration::from_millis(1))).as_millis() / per_column.as_millis();
+        let from_end = end.since(slot.plus(Duration::from_millis(1))).as_millis() / per_column.as_millis();
         if let Some(column) = usize::try_from(from_end).ok().and_then(|n| n_columns.checked_sub(n + 1)) {
-            course[column] =
-                [pace.succeeded.count(), pace.failed.count()].into_iter().fold(course[column], u64::saturating_add);
+            course[column] = u64::saturating_add(course[column], n);
         }
     }
     course
@@ -118,13 +119,9 @@ fn course(slots: &[Pace], since: Timestamp, now: Timestamp) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Histogram;
 
-    fn slot(at: u64, n: u64) -> Pace {
-        let mut succeeded = Histogram::default();
-        succeeded.add(1, n);
-        let slot = Timestamp::default().plus(Pace::SLOT * u32::try_from(at).expect("a small number"));
-        Pace { succeeded, ..Pace::new(slot) }
+    fn slot(at: u32, n: u64) -> (Timestamp, u64) {
+        (Timestamp::default().plus(Pace::SLOT * at), n)
     }
 
     #[test]

@@ -63,11 +63,11 @@ fn middle(rounded: u64) -> u64 {
     rounded + (step - 1) / 2
 }
 
-/// What went on in a queue in one slot of time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What went on in a queue from a slot of time on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
-    /// When the slot begins.
-    pub slot: Timestamp,
+    /// How many attempts succeeded or failed in each slot in which any did, in order.
+    pub ended: Vec<(Timestamp, u64)>,
     /// How long the attempts that succeeded ran.
     pub succeeded: Histogram,
     /// How long the attempts that failed ran.
@@ -80,26 +80,10 @@ impl Pace {
     /// How long a slot is.
     pub const SLOT: Duration = Duration::from_secs(300);
 
-    /// A slot in which nothing went on yet.
-    pub fn new(slot: Timestamp) -> Self {
-        Self { slot, succeeded: Histogram::default(), failed: Histogram::default(), wait: Histogram::default() }
-    }
-
     /// The beginning of the slot in which `instant` lies.
     pub fn slot_of(instant: Timestamp) -> Timestamp {
         let slot = clock::millis(Self::SLOT);
         Timestamp::from_millis(instant.as_millis().div_euclid(slot).saturating_mul(slot))
-    }
-
-    /// Several slots as one, which begins with the first; `None` of none.
-    pub fn sum(slots: &[Self]) -> Option<Self> {
-        let mut sum = Self::new(slots.first()?.slot);
-        for slot in slots {
-            sum.succeeded.merge(&slot.succeeded);
-            sum.failed.merge(&slot.failed);
-            sum.wait.merge(&slot.wait);
-        }
-        Some(sum)
     }
 
     /// How long attempts ran, however they ended.

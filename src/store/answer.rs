@@ -79,7 +79,7 @@ pub struct Worker {
 }
 
 /// Which queues a worker serves.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Serving {
     /// Those that match one of these; none given: every queue.
     pub patterns: Vec<QueuePattern>,

@@ -314,13 +314,13 @@ pub trait Store: Send {
     /// Those of any read.
     fn ahead(&mut self, job: &Job, limit: usize) -> Result<Ahead>;
 
-    /// The pace of every queue, by name, since the slot in which `since` lies; slots in which
-    /// nothing went on are left out.
+    /// The pace of every queue, by name, since the slot in which `since` lies; queues in which nothing
+    /// went on are left out.
     ///
     /// # Errors
     ///
     /// Those of any read.
-    fn pace(&mut self, since: Timestamp) -> Result<Vec<(QueueName, Vec<Pace>)>>;
+    fn pace(&mut self, since: Timestamp) -> Result<Vec<(QueueName, Pace)>>;
 
     /// Dead and cancelled jobs, at most `limit`, that hold their key, so that whoever pushes it is
     /// answered with them.

@@ -50,7 +50,7 @@ pub(super) struct Facts {
     /// Dead and cancelled jobs that hold their key.
     pub(super) holders: Vec<Job>,
     /// How the queues went during [`USUAL`].
-    pub(super) pace: Vec<(QueueName, Vec<Pace>)>,
+    pub(super) pace: Vec<(QueueName, Pace)>,
     /// How this queue is named on the command line.
     pub(super) qctl: String,
 }
@@ -124,8 +124,8 @@ impl Facts {
     /// A job that runs far beyond what is usual in its queue.
     fn slow(&self, job: &Job) -> Option<Finding> {
         let State::Running { since, cancel_requested: false, .. } = job.state else { return None };
-        let (_, slots) = self.pace.iter().find(|(queue, _)| *queue == job.queue)?;
-        let usual = Pace::sum(slots)?.run();
+        let (_, pace) = self.pace.iter().find(|(queue, _)| *queue == job.queue)?;
+        let usual = pace.run();
         if usual.count() < MIN_SAMPLES {
             return None;
         }
@@ -309,10 +309,10 @@ mod tests {
     }
 
     /// The pace of a queue in which so many attempts took a second each.
-    fn pace(n: u64) -> Vec<(QueueName, Vec<Pace>)> {
-        let mut pace = Pace::new(Pace::slot_of(ago(600)));
+    fn pace(n: u64) -> Vec<(QueueName, Pace)> {
+        let mut pace = Pace::default();
         pace.succeeded.add(Histogram::rounded(Duration::from_secs(1)), n);
-        vec![(name("mail"), vec![pace])]
+        vec![(name("mail"), pace)]
     }
 
     fn well() -> Facts {
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(found(61, 100), ["slow"]);
         assert_eq!(found(61, 19), [""; 0], "too few to say what is usual");
         let mut slower = pace(90);
-        slower[0].1[0].failed.add(Histogram::rounded(Duration::from_secs(64)), 10);
+        slower[0].1.failed.add(Histogram::rounded(Duration::from_secs(64)), 10);
         let found = |secs| codes(&Facts { running: vec![running(7, secs)], pace: slower.clone(), ..well() });
         assert_eq!((found(600), found(700)), (vec![], vec!["slow"]), "ten times the slowest of them");
     }

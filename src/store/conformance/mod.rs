@@ -60,6 +60,8 @@ macro_rules! suite {
                 a_claim_says_who_runs_the_job_since_when_and_as_which_attempt
                 a_turn_claims_no_more_than_is_wanted
                 no_job_is_claimed_twice
+                what_others_do_between_two_turns_counts_in_the_next
+                what_a_connection_does_itself_between_two_turns_counts_in_the_next
                 a_worker_is_given_only_jobs_of_the_queues_that_it_serves
                 a_paused_queue_is_left_alone_until_it_is_resumed
                 what_runs_in_a_queue_that_is_paused_may_finish

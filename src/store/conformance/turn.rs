@@ -55,6 +55,40 @@ pub(crate) fn no_job_is_claimed_twice(open: &Open) {
     assert_eq!(there.claim(1).len(), 0);
 }
 
+pub(crate) fn what_others_do_between_two_turns_counts_in_the_next(open: &Open) {
+    let mut here = Bench::new(open);
+    let ids = here.push_all(vec![job("a"), job("b"), job("c"), job("d").on("mail"), job("e").on("mail")]);
+    let mut there = here.beside();
+    assert_eq!(here.claim_one().lease.job, ids[0]);
+    let urgent = there.push(job("f").priority(5).on("new"));
+    assert_eq!(here.claim_one().lease.job, urgent, "a better one was pushed");
+    assert_eq!(there.claim_one().lease.job, ids[1]);
+    assert_eq!(here.claim_one().lease.job, ids[2], "the first was claimed");
+    let later = here.push(job("g"));
+    there.store.pause(&queue("mail"), true, there.now).expect("a pause");
+    assert_eq!(here.claim_one().lease.job, later, "a queue was paused");
+    assert_eq!(here.claim(1).len(), 0);
+    there.store.pause(&queue("mail"), false, there.now).expect("a resumption");
+    let _ = there.store.cancel(ids[3], there.now).expect("a cancellation");
+    assert_eq!(here.claim_ids(), [ids[4]], "it was resumed, and one is gone");
+    let due = there.in_secs(9);
+    there.push(job("h").due(due));
+    assert_eq!(here.turn(&[], &Serving::default(), 1).next_due, Some(due));
+}
+
+pub(crate) fn what_a_connection_does_itself_between_two_turns_counts_in_the_next(open: &Open) {
+    let mut bench = Bench::new(open);
+    let ids = bench.push_all(vec![job("a"), job("b").on("mail")]);
+    assert_eq!(bench.claim_one().lease.job, ids[0]);
+    let urgent = bench.push(job("c").priority(5));
+    let late = bench.push(job("d").on("new"));
+    assert_eq!(bench.claim_one().lease.job, urgent);
+    bench.store.pause(&queue("mail"), true, bench.now).expect("a pause");
+    assert_eq!(bench.claim_ids(), [late]);
+    bench.store.pause(&queue("mail"), false, bench.now).expect("a resumption");
+    assert_eq!(bench.claim_ids(), [ids[1]]);
+}
+
 pub(crate) fn a_worker_is_given_only_jobs_of_the_queues_that_it_serves(open: &Open) {
     let mut bench = Bench::new(open);
     let names = ["mail", "mail.eu", "mail.us", "video"];

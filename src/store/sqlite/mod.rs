@@ -12,7 +12,9 @@ mod change;
 mod claim;
 mod copy;
 mod forget;
+mod front;
 mod gate;
+mod list;
 mod log;
 mod place;
 mod presence;
@@ -32,6 +34,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, FileControl, OpenFlags};
 
+use self::front::Front;
 use self::gate::Gate;
 use self::log::Log;
 use self::presence::Presence;
@@ -54,7 +57,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How many statements a connection keeps at hand: more than a worker uses in a round of turns. A
 /// statement that has to be read anew takes as long as a job to be settled.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 128;
 
 /// How long a glance waits. A completion that makes the user wait is worse than none.
 const GLANCE_PATIENCE: Duration = Duration::from_millis(50);
@@ -68,6 +71,8 @@ pub struct SqliteStore {
     gate: Gate,
     presence: Presence,
     patience: Duration,
+    /// What the last turn knew of what there is to claim.
+    front: Option<Front>,
 }
 
 impl SqliteStore {
@@ -97,7 +102,8 @@ impl SqliteStore {
             place::sync_folder(&path)?;
         }
         drop(pass);
-        Ok(Self { conn, gate, presence: Presence::new(path.clone(), lock), path, log: Log::new(wal), patience })
+        let (presence, log) = (Presence::new(path.clone(), lock), Log::new(wal));
+        Ok(Self { conn, gate, presence, path, log, patience, front: None })
     }
 
     /// Describes the file.
@@ -314,7 +320,7 @@ impl Store for SqliteStore {
     }
 
     fn jobs(&mut self, filter: &Filter, page: Page) -> Result<Vec<Job>> {
-        query::jobs(&self.conn, filter, page).explain(&self.path)
+        list::jobs(&self.conn, filter, page).explain(&self.path)
     }
 
     fn dead(&mut self, queues: &[QueueName], limit: usize) -> Result<Vec<JobId>> {
@@ -341,7 +347,7 @@ impl Store for SqliteStore {
         query::ahead(&self.conn, job, limit).explain(&self.path)
     }
 
-    fn pace(&mut self, since: Timestamp) -> Result<Vec<(QueueName, Vec<Pace>)>> {
+    fn pace(&mut self, since: Timestamp) -> Result<Vec<(QueueName, Pace)>> {
         query::pace(&self.conn, since).explain(&self.path)
     }
 

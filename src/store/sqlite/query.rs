@@ -1,15 +1,15 @@
 //! Looking, never changing. Reads are short and paged: a long one would keep the log from being
 //! folded back, and it would grow for as long.
 
-use rusqlite::types::{ToSql, ToSqlOutput};
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
+use super::list;
 use super::row::{self, JOB_COLUMNS};
 use super::settle::piece_ids;
 use crate::clock::Timestamp;
 use crate::job::{
-    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobId, Pace, Page, Queue, QueueName, QueueSettings, State,
-    StateKind, Stream, Tally, Token,
+    Attempt, Chunk, Context, EnvVars, IdRange, Job, JobId, Pace, Queue, QueueName, QueueSettings, State, StateKind,
+    Stream, Tally, Token,
 };
 use crate::store::{Ahead, Serving, Worker};
 
@@ -24,102 +24,20 @@ pub(super) fn all_jobs_sql() -> String {
     format!("select {JOB_COLUMNS} from job join queue on queue.id = job.queue_id")
 }
 
-/// One page of the jobs that match, in order of their numbers.
-pub(super) fn jobs(conn: &Connection, filter: &Filter, page: Page) -> rusqlite::Result<Vec<Job>> {
-    let mut conditions = Conditions::default();
-    conditions.add_filter(filter)?;
-    let order = if page.oldest_first { "asc" } else { "desc" };
-    if let Some(after) = &page.after {
-        let beyond = if page.oldest_first { ">" } else { "<" };
-        conditions.add(&format!("job.id {beyond} ?"), [after as &dyn ToSql])?;
-    }
-    let sql = format!(
-        "select {JOB_COLUMNS} from job join queue on queue.id = job.queue_id {} order by job.id {order} limit {}",
-        conditions.clause(),
-        limit(page.limit)
-    );
-    let mut query = conn.prepare(&sql)?;
-    let values: Vec<&dyn ToSql> = conditions.values.iter().map(|value| value as &dyn ToSql).collect();
-    query.query_map(values.as_slice(), row::job)?.collect()
-}
-
-/// The `where` clause of a query, as it is put together.
-#[derive(Default)]
-struct Conditions<'v> {
-    terms: Vec<String>,
-    values: Vec<ToSqlOutput<'v>>,
-}
-
-impl<'v> Conditions<'v> {
-    fn add(&mut self, term: &str, values: impl IntoIterator<Item = &'v dyn ToSql>) -> rusqlite::Result<()> {
-        self.terms.push(term.to_owned());
-        for value in values {
-            self.values.push(value.to_sql()?);
-        }
-        Ok(())
-    }
-
-    fn add_filter(&mut self, filter: &'v Filter) -> rusqlite::Result<()> {
-        if !filter.ids.is_empty() {
-            self.add(&in_ranges(&filter.ids), [])?;
-        }
-        if !filter.queues.is_empty() {
-            let term = format!("job.queue_id in (select id from queue where name in ({}))", marks(filter.queues.len()));
-            self.add(&term, filter.queues.iter().map(|queue| queue as &dyn ToSql))?;
-        }
-        if !filter.states.is_empty() {
-            let term = format!("job.state in ({})", marks(filter.states.len()));
-            self.add(&term, filter.states.iter().map(|state| state as &dyn ToSql))?;
-        }
-        for (name, value) in &filter.labels {
-            self.add("job.id in (select job_id from label where name = ? and value = ?)", [name as &dyn ToSql, value])?;
-        }
-        if let Some(since) = &filter.since {
-            self.add("job.created_at >= ?", [since as &dyn ToSql])?;
-        }
-        if let Some(until) = &filter.until {
-            self.add("job.created_at < ?", [until as &dyn ToSql])?;
-        }
-        Ok(())
-    }
-
-    fn clause(&self) -> String {
-        if self.terms.is_empty() { String::new() } else { format!("where {}", self.terms.join(" and ")) }
-    }
-}
-
-/// The condition that a job's number is in one of these ranges, which are not none.
-///
-/// Numbers are written out, because a statement takes no more than 32766 values, and in groups,
-/// because an expression may not be more than 1000 deep and `or` goes one deeper with each term.
-fn in_ranges(ranges: &[IdRange]) -> String {
-    let one = |range: &IdRange| format!("job.id between {} and {}", range.first, range.last);
-    let any_of = |ranges: &[IdRange]| format!("({})", ranges.iter().map(one).collect::<Vec<_>>().join(" or "));
-    format!("({})", ranges.chunks(200).map(any_of).collect::<Vec<_>>().join(" or "))
-}
-
 /// A limit as SQLite takes it; it has no larger number.
 pub(super) fn limit(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-fn marks(n: usize) -> String {
-    vec!["?"; n].join(", ")
-}
-
 /// The numbers of dead jobs, the last to die first.
 pub(super) fn dead(conn: &Connection, queues: &[QueueName], n: usize) -> rusqlite::Result<Vec<JobId>> {
-    let in_queues = if queues.is_empty() {
-        String::new()
-    } else {
-        format!("and queue_id in (select id from queue where name in ({}))", marks(queues.len()))
-    };
+    let in_queues =
+        if queues.is_empty() { String::new() } else { format!("and {}", list::in_queues("queue_id", queues)) };
     let sql = format!(
         "select id from job indexed by job_dead where state = 'dead' {in_queues} order by finished_at desc, id desc limit {}",
         limit(n)
     );
-    let values: Vec<&dyn ToSql> = queues.iter().map(|queue| queue as &dyn ToSql).collect();
-    conn.prepare(&sql)?.query_map(values.as_slice(), |row| row.get(0))?.collect()
+    conn.prepare(&sql)?.query_map(rusqlite::params_from_iter(queues), |row| row.get(0))?.collect()
 }
 
 /// Which of these jobs there are, and where they stand.
@@ -284,34 +202,45 @@ pub(super) fn ahead(conn: &Connection, job: &Job, limit: usize) -> rusqlite::Res
     Ok(Ahead { n: n.min(limit), is_more: n > limit })
 }
 
-/// The pace of every queue since the slot in which `since` lies, by queue and slot.
-pub(super) fn pace(conn: &Connection, since: Timestamp) -> rusqlite::Result<Vec<(QueueName, Vec<Pace>)>> {
+/// The pace of every queue since the slot in which `since` lies, by queue.
+pub(super) fn pace(conn: &Connection, since: Timestamp) -> rusqlite::Result<Vec<(QueueName, Pace)>> {
     let look = conn.unchecked_transaction()?;
     let mut names = look.prepare_cached("select id, name from queue order by name")?;
     let queues: Vec<(i64, QueueName)> =
         names.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-    let sql = "select slot, what, took, n from pace where queue_id = :queue_id and slot >= :since order by slot";
-    let mut query = look.prepare_cached(sql)?;
     let mut all = Vec::new();
     for (id, name) in queues {
-        let mut slots: Vec<Pace> = Vec::new();
-        let mut rows = query.query(named_params! { ":queue_id": id, ":since": Pace::slot_of(since) })?;
-        while let Some(row) = rows.next()? {
-            let slot = row.get("slot")?;
-            if slots.last().is_none_or(|last| last.slot != slot) {
-                slots.push(Pace::new(slot));
-            }
-            let pace = slots.last_mut().expect("one was just put there");
-            let histogram = match row.get_ref("what")?.as_str()? {
-                "succeeded" => &mut pace.succeeded,
-                "failed" => &mut pace.failed,
-                _ => &mut pace.wait,
-            };
-            histogram.add(row.get("took")?, row.get("n")?);
+        let pace = pace_of(&look, id, since)?;
+        if pace != Pace::default() {
+            all.push((name, pace));
         }
-        all.push((name, slots));
     }
     Ok(all)
+}
+
+/// Many rows for a busy queue: they are added up as they come.
+fn pace_of(conn: &Connection, queue_id: i64, since: Timestamp) -> rusqlite::Result<Pace> {
+    let sql = "select slot, what, took, n from pace where queue_id = :queue_id and slot >= :since order by slot";
+    let mut query = conn.prepare_cached(sql)?;
+    let mut rows = query.query(named_params! { ":queue_id": queue_id, ":since": Pace::slot_of(since) })?;
+    let mut pace = Pace::default();
+    while let Some(row) = rows.next()? {
+        let (slot, took, n) = (row.get(0)?, row.get(2)?, row.get(3)?);
+        let histogram = match row.get_ref(1)?.as_str()? {
+            "succeeded" => &mut pace.succeeded,
+            "failed" => &mut pace.failed,
+            _ => {
+                pace.wait.add(took, n);
+                continue;
+            }
+        };
+        histogram.add(took, n);
+        match pace.ended.last_mut() {
+            Some((last, n_ended)) if *last == slot => *n_ended = n_ended.saturating_add(n),
+            _ => pace.ended.push((slot, n)),
+        }
+    }
+    Ok(pace)
 }
 
 /// Jobs that did not succeed and yet hold their key, so that pushes of it are answered with them.
@@ -338,7 +267,7 @@ mod tests {
     use super::*;
     use crate::store::Access;
     use crate::store::sqlite::schema;
-    use crate::store::sqlite::{claim, forget};
+    use crate::store::sqlite::{claim, forget, front};
 
     fn plan(conn: &Connection, sql: &str) -> String {
         let mut query = conn.prepare(&format!("explain query plan {sql}")).expect("a valid statement");
@@ -353,10 +282,9 @@ mod tests {
         let mut conn = Connection::open(&path).expect("a file");
         schema::ensure(&mut conn, &path, Access::Create).expect("a schema");
 
-        let one_queue = plan(&conn, &claim::claimable_sql(&[1]));
-        assert_eq!(one_queue, "SEARCH job USING COVERING INDEX job_ready (queue_id=?)");
-        let many_queues = plan(&conn, &claim::claimable_sql(&[1, 2, 3]));
-        assert_eq!(many_queues, "SEARCH job USING COVERING INDEX job_ready (queue_id=?); USE TEMP B-TREE FOR ORDER BY");
+        let first = plan(&conn, front::FIRST_SQL);
+        assert_eq!(first, "SEARCH job USING COVERING INDEX job_ready (queue_id=?)");
+        assert_eq!(plan(&conn, front::WAITING_SQL), "SCAN job USING INDEX job_due");
         assert_eq!(plan(&conn, claim::DUE_SQL), "SEARCH job USING INDEX job_due (run_at<?)");
         let finished = plan(&conn, forget::OLDEST_SQL);
         assert_eq!(finished, "SEARCH job USING INDEX job_finished (queue_id=? AND finished_at<?)");

@@ -4,7 +4,7 @@
 //! that they agree with the rows at every instant and nobody ever has to count the history.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;
@@ -27,6 +27,7 @@ pub(super) struct Txn<'c> {
     tx: Transaction<'c>,
     path: &'c Path,
     counted: RefCell<BTreeMap<(i64, &'static str), i64>>,
+    moved_since: RefCell<BTreeSet<(StateKind, i64)>>,
     paced: RefCell<BTreeMap<Beat, i64>>,
 }
 
@@ -50,6 +51,8 @@ impl SqliteStore {
     /// The lock is waited for only at the beginning; once it is held nothing else can be busy.
     pub(super) fn write<T>(&mut self, work: impl FnOnce(&Txn<'_>) -> Result<T>) -> Result<T> {
         self.open_log()?;
+        // What was known of it is of before. A turn, which sees to it itself, has taken it along.
+        self.front = None;
         let pass = self.gate.pass(self.patience);
         if self.patience.is_zero() && matches!(pass, Pass::None) {
             return Err(Error::Busy { waited: Duration::ZERO });
@@ -59,7 +62,13 @@ impl SqliteStore {
             other => other,
         };
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(busy)?;
-        let txn = Txn { tx, path: &self.path, counted: RefCell::default(), paced: RefCell::default() };
+        let txn = Txn {
+            tx,
+            path: &self.path,
+            counted: RefCell::default(),
+            moved_since: RefCell::default(),
+            paced: RefCell::default(),
+        };
         let done = work(&txn)?;
         txn.commit()?;
         Ok(done)
@@ -104,6 +113,12 @@ impl<'c> Txn<'c> {
     /// Notes that `n` jobs of a queue came to stand in `state`, or left it, if negative.
     pub(super) fn count(&self, queue_id: i64, state: StateKind, n: i64) {
         *self.counted.borrow_mut().entry((queue_id, state.name())).or_default() += n;
+        self.moved_since.borrow_mut().insert((state, queue_id));
+    }
+
+    /// The states, with the queue, that jobs came to stand in or left since this was last asked.
+    pub(super) fn moved_since(&self) -> BTreeSet<(StateKind, i64)> {
+        self.moved_since.take()
     }
 
     /// Notes that something took a certain time.

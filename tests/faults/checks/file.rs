@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use qctl::clock::Uptime;
 use qctl::job::{
-    Due, Filter, Job, JobChange, JobId, Outcome, Pace, Page, QueueName, Retention, StateKind, Stream, Tally, Token,
+    Due, Filter, Job, JobChange, JobId, Outcome, Page, QueueName, Retention, StateKind, Stream, Tally, Token,
 };
 use qctl::policy;
 use qctl::render::{Look, detail, json, plain, table};
@@ -282,8 +282,8 @@ fn look(store: &mut dyn Store) -> store::Result<()> {
     let labels = vec![("tenant".to_owned(), "true".to_owned())];
     store.jobs(&Filter { labels, states: vec![StateKind::Ready], ..Filter::default() }, page(false))?;
     let queues = store.queues()?;
-    let told: Vec<_> = store.pace(Base::NOW)?.into_iter().map(|(_, slots)| Pace::sum(&slots)).collect();
-    for (queue, pace) in queues.iter().zip(told) {
+    let paces = store.pace(Base::NOW)?.into_iter().map(|(_, pace)| Some(pace)).chain(std::iter::repeat(None));
+    for (queue, pace) in queues.iter().zip(paces) {
         let _ = (json::stats(queue, pace.as_ref(), look.now), detail::queue(queue, &look));
         let _ = policy::retention(&queue.settings, look.now);
         let _ = plain::stats(&[(queue.clone(), pace.clone())], &look);
