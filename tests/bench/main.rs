@@ -8,8 +8,10 @@
 //! Nothing here knows a result: bars are given, figures are measured, and a program that fails makes its row
 //! fail with what it said.
 
+mod backlog;
 mod crowd;
 mod drain;
+mod history;
 mod idle;
 mod import;
 mod instructions;
@@ -54,6 +56,7 @@ const GROUPS: &[Group] = &[
     ("memory", "peak memory of a worker", memory::rows),
     ("crowd", "many who push at once", crowd::rows),
     ("log", "the size of the write-ahead log", log::rows),
+    ("backlog", "a long history and a long backlog", backlog::rows),
     ("output", "the cost of keeping output", output::rows),
     ("instructions", "instructions of a push and of a turn", instructions::rows),
 ];

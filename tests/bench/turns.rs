@@ -1,6 +1,7 @@
-//! A worker's turns with nothing around them, to be run under callgrind: the bench starts itself so.
+//! A worker's turns with nothing around them: to be timed, or, for which the bench starts itself, to be
+//! run under callgrind.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use qctl::job::{
     Claimed, Command, Context, Due, EnvVars, Labels, NewJob, Outcome, QueueName, Report, Settlement, Terms, Usage,
     Verdict, WorkerId,
 };
-use qctl::store::{self, Access, NewWorker, Serving, Store, Target, Turn};
+use qctl::store::{self, Access, NewWorker, Serving, Settled, Store, Target, Tidy, Turn};
 
 use crate::progress;
 
@@ -27,7 +28,7 @@ pub(crate) fn run(arguments: &[String]) -> Option<ExitCode> {
         return None;
     }
     let n_turns = n_turns.parse().expect("the bench gives a number");
-    Some(match take(n_turns, PathBuf::from(file)) {
+    Some(match take(n_turns, Path::new(file)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             progress::say(format_args!("turns: {error}"));
@@ -36,32 +37,64 @@ pub(crate) fn run(arguments: &[String]) -> Option<ExitCode> {
     })
 }
 
-/// Each turn settles the job of the one before and claims another, and is made durable, as the writer of
-/// a worker does it.
-fn take(n_turns: usize, file: PathBuf) -> store::Result<()> {
-    let mut store = store::open(&Target::Sqlite(file), Access::Create)?;
-    let at = SystemClock::default().moment();
-    let worker = store.enroll(&newcomer(), at)?;
-    store.push(&mut std::iter::repeat_n(job(), N_JOBS), at.now)?;
-    let mut settlements = Vec::new();
+fn take(n_turns: usize, file: &Path) -> store::Result<()> {
+    let mut runner = Runner::new(file, Access::Create)?;
+    runner.store.push(&mut std::iter::repeat_n(job(), N_JOBS), SystemClock::default().now())?;
     for _ in 0..n_turns {
-        let claimed = turn(store.as_mut(), worker, &settlements, at.now)?;
-        settlements = claimed.iter().map(|claimed| success(claimed, worker, at.now)).collect();
+        runner.turn()?;
+        runner.sync()?;
     }
     Ok(())
 }
 
-fn turn(
-    store: &mut dyn Store,
+/// A worker without processes: what it claims has succeeded at once.
+pub(crate) struct Runner {
+    store: Box<dyn Store>,
     worker: WorkerId,
-    settlements: &[Settlement],
-    now: Timestamp,
-) -> store::Result<Vec<Claimed>> {
-    let serving = Serving::default();
-    let turned = store.turn(&Turn { worker, settlements, output: &[], serving: &serving, n_wanted: 1 }, now)?;
-    assert_eq!(turned.claimed.len(), 1, "there are more jobs than turns");
-    store.make_durable()?;
-    Ok(turned.claimed)
+    settlements: Vec<Settlement>,
+}
+
+impl Runner {
+    /// A worker of this queue.
+    pub(crate) fn new(file: &Path, access: Access) -> store::Result<Self> {
+        let mut store = store::open(&Target::Sqlite(file.to_owned()), access)?;
+        let worker = store.enroll(&newcomer(), SystemClock::default().moment())?;
+        Ok(Self { store, worker, settlements: Vec::new() })
+    }
+
+    /// Settles the job of the turn before and claims another; there must be one.
+    pub(crate) fn turn(&mut self) -> store::Result<()> {
+        let claimed = self.try_turn(1)?;
+        assert_eq!(claimed.len(), 1, "there are more jobs than turns");
+        let now = SystemClock::default().now();
+        self.settlements = claimed.iter().map(|claimed| success(claimed, self.worker, now)).collect();
+        Ok(())
+    }
+
+    /// Makes it durable.
+    pub(crate) fn sync(&mut self) -> store::Result<()> {
+        self.store.make_durable()
+    }
+
+    /// What another thread of a worker does between jobs.
+    pub(crate) fn tidy(&mut self) -> store::Result<()> {
+        self.store.tidy(Tidy::Working)
+    }
+
+    /// Settles the last job and goes off the books.
+    pub(crate) fn leave(&mut self) -> store::Result<()> {
+        self.try_turn(0)?;
+        self.store.retire(self.worker, SystemClock::default().now())?;
+        self.store.tidy(Tidy::Leaving)
+    }
+
+    fn try_turn(&mut self, n_wanted: usize) -> store::Result<Vec<Claimed>> {
+        let (worker, serving) = (self.worker, Serving::default());
+        let turn = Turn { worker, settlements: &self.settlements, output: &[], serving: &serving, n_wanted };
+        let turned = self.store.turn(&turn, SystemClock::default().now())?;
+        assert!(turned.settled.iter().all(|settled| *settled == Settled::Recorded), "the leases hold");
+        Ok(turned.claimed)
+    }
 }
 
 fn newcomer() -> NewWorker {
