@@ -1,6 +1,6 @@
 //! `work` runs the jobs it is asked to run, with what they need, and stops when it should.
 
-use crate::support::Sandbox;
+use crate::support::{Sandbox, is_possible};
 
 #[test]
 fn j_runs_that_many_jobs_at_the_same_time() {
@@ -25,6 +25,27 @@ fn j_runs_no_more_jobs_than_that_at_the_same_time() {
         most = most.max(n_running);
     }
     assert_eq!((n_running, most), (0, 2), "{}", queue.read("log"));
+}
+
+#[test]
+fn a_job_is_started_without_a_copy_of_its_worker() {
+    if !is_possible("strace -o /dev/null true") {
+        return;
+    }
+    let queue = Sandbox::new();
+    queue.push("true");
+    queue.push("-- true");
+    queue.sh("exec strace -f -qq -o trace -e trace=fork,vfork,clone,clone3 qctl work --drain -q").succeeds();
+    let trace = queue.read("trace");
+    let started = trace.lines().filter(|line| line.contains("clone") || line.contains("fork("));
+    // A line that goes on with a call says no more of it.
+    let started = started.filter(|line| !line.contains("resumed"));
+    let (threads, commands): (Vec<&str>, Vec<&str>) = started.partition(|line| line.contains("CLONE_THREAD"));
+    assert!(!threads.is_empty() && commands.len() == 2, "{trace}");
+    assert!(
+        commands.iter().all(|line| line.contains("CLONE_VM|CLONE_VFORK")),
+        "by fork it takes thrice as long: {trace}"
+    );
 }
 
 #[test]
