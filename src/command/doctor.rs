@@ -12,7 +12,7 @@ use super::{Answer, Ctx};
 use crate::clock::{Clock as _, Moment};
 use crate::config::ChosenBy;
 use crate::exit::{Exit, Failure};
-use crate::job::{Command, Filter, Job, JobId, Page, StateKind};
+use crate::job::{Command, Filter, Job, JobId, Pace, Page, StateKind};
 use crate::render::{Finding, json, plain, table, text};
 use crate::store::{self, Access, Part, Place, Store, Target};
 use crate::ui::Format;
@@ -176,7 +176,7 @@ fn gather(store: &mut dyn Store, at: Moment, qctl: String) -> store::Result<Fact
         newest: store.jobs(&Filter::default(), Page { after: None, limit: N_NEWEST, oldest_first: false })?,
         overdue: read(store, &overdue)?,
         holders: read(store, &keys)?,
-        pace: store.pace(at.now.minus(work::USUAL))?,
+        pace: store.pace(Pace::counted_from(at.now.minus(work::USUAL), at.now))?,
         qctl,
     })
 }

@@ -1,7 +1,8 @@
 //! How fast a queue's attempts go: how many ended when, how long they ran and had waited.
 //!
 //! Kept as counts by slot of time and by length, so that asking costs the same however many jobs
-//! there were.
+//! there were. A slot is of five minutes; those of an hour that is long over are folded into one, that of
+//! its beginning. From then on what ended in that hour counts whole or not at all.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -66,7 +67,8 @@ fn middle(rounded: u64) -> u64 {
 /// What went on in a queue from a slot of time on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
-    /// How many attempts succeeded or failed in each slot in which any did, in order.
+    /// How many attempts succeeded or failed in each slot in which any did, in order; under the beginning of
+    /// the hour where the slots of an hour were folded into one.
     pub ended: Vec<(Timestamp, u64)>,
     /// How long the attempts that succeeded ran.
     pub succeeded: Histogram,
@@ -80,10 +82,35 @@ impl Pace {
     /// How long a slot is.
     pub const SLOT: Duration = Duration::from_secs(300);
 
+    /// How long a slot is into which others were folded: a whole number of theirs.
+    pub const HOUR: Duration = Duration::from_secs(3600);
+
+    /// For how long slots are left as they are, at the least.
+    ///
+    /// Who asks for the last hour or two looks at what is going on and wants it exact; and nobody still
+    /// writes to a slot that has been over for so long. Less would read fewer slots (a day is 24 to 36 of
+    /// these and some 22 hours), but what ended within the last hour would be told to the hour.
+    const UNFOLDED: Duration = Duration::from_secs(2 * 3600);
+
     /// The beginning of the slot in which `instant` lies.
     pub fn slot_of(instant: Timestamp) -> Timestamp {
-        let slot = clock::millis(Self::SLOT);
-        Timestamp::from_millis(instant.as_millis().div_euclid(slot).saturating_mul(slot))
+        beginning(instant, Self::SLOT)
+    }
+
+    /// The beginning of the hour in which `instant` lies.
+    pub fn hour_of(instant: Timestamp) -> Timestamp {
+        beginning(instant, Self::HOUR)
+    }
+
+    /// The hours before this one may have been folded: where an hour begins, two to three hours before `now`.
+    pub fn folded_before(now: Timestamp) -> Timestamp {
+        Self::hour_of(now.minus(Self::UNFOLDED))
+    }
+
+    /// From when on things are counted for someone who asks for what ended since `instant`: the beginning of
+    /// its slot, or that of its hour where slots may have been folded, whether or not they were.
+    pub fn counted_from(instant: Timestamp, now: Timestamp) -> Timestamp {
+        if instant < Self::folded_before(now) { Self::hour_of(instant) } else { Self::slot_of(instant) }
     }
 
     /// How long attempts ran, however they ended.
@@ -92,6 +119,12 @@ impl Pace {
         run.merge(&self.failed);
         run
     }
+}
+
+/// Where the stretch of time of that `length` begins in which `instant` lies.
+fn beginning(instant: Timestamp, length: Duration) -> Timestamp {
+    let length = clock::millis(length);
+    Timestamp::from_millis(instant.as_millis().div_euclid(length).saturating_mul(length))
 }
 
 #[cfg(test)]
@@ -123,6 +156,16 @@ mod tests {
     fn slots_begin_every_five_minutes() {
         let at = |millis| Pace::slot_of(Timestamp::from_millis(millis)).as_millis();
         assert_eq!([at(0), at(299_999), at(300_000), at(-1)], [0, 0, 300_000, -300_000]);
+    }
+
+    #[test]
+    fn what_ended_is_counted_to_the_hour_where_slots_may_have_been_folded() {
+        let at = |minutes: i64| Timestamp::from_millis(minutes * 60_000);
+        let now = at(10 * 60 + 59);
+        assert_eq!(Pace::folded_before(now), at(8 * 60));
+        let counted_from =
+            [4 * 60 + 59, 7 * 60 + 59, 8 * 60 + 59, 10 * 60 + 59].map(|m| Pace::counted_from(at(m), now));
+        assert_eq!(counted_from, [at(4 * 60), at(7 * 60), at(8 * 60 + 55), at(10 * 60 + 55)]);
     }
 
     proptest! {

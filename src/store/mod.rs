@@ -208,7 +208,9 @@ pub trait Store: Send {
     /// Forgets the oldest finished jobs of a queue that are no longer to be kept, at most so many
     /// that nobody waits long; answers how many. To be called again until that is none.
     ///
-    /// A job that still holds its key is kept until it does not.
+    /// A job that still holds its key is kept until it does not. Of the queue's pace a portion is forgotten
+    /// that nobody asks for any more, and one folded of which nobody asks any more when exactly; that does
+    /// not count.
     ///
     /// # Errors
     ///
@@ -316,6 +318,9 @@ pub trait Store: Send {
 
     /// The pace of every queue, by name, since the slot in which `since` lies; queues in which nothing
     /// went on are left out.
+    ///
+    /// An hour that is long over may have been folded into its first slot: [`Pace::counted_from`] says since
+    /// when to ask, so that the answer is the same before and after.
     ///
     /// # Errors
     ///

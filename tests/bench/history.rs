@@ -6,8 +6,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use qctl::clock::{Clock as _, SystemClock};
-use qctl::job::WorkerId;
+use qctl::clock::{Clock as _, SystemClock, Timestamp};
+use qctl::job::{Pace, WorkerId};
 use rusqlite::{Connection, named_params};
 
 use crate::place::{QCTL, succeed};
@@ -241,20 +241,33 @@ fn label(conn: &Connection, first: i64, n: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The pace of every queue: in each slot a dozen lengths of runs and of waits, and one failure.
+/// The pace of every queue: in each slot a dozen lengths of runs and of waits, and one failure; folded as a
+/// worker would have left it.
 fn make_pace(conn: &Connection, size: &Size, now: i64) -> rusqlite::Result<()> {
-    let slot = 300_000;
+    let (slot, hour) = (300_000, 3_600_000);
+    let folded_before = Pace::folded_before(Timestamp::from_millis(now)).as_millis();
     conn.execute(
         "with recursive
-           slots(at) as (select :first union all select at + :slot from slots where at + :slot <= :last),
+           slots(at, n_slots) as (
+             select :first, :hour / :slot
+             union all
+             select at + n_slots * :slot, iif(at + n_slots * :slot < :folded_before, :hour / :slot, 1) from slots
+             where at + n_slots * :slot <= :last),
            lengths(i) as (select 0 union all select i + 1 from lengths where i < 11),
            bars(what, took) as (
              select 'failed', 768 union all select 'succeeded', 512 + 32 * i from lengths
              union all select 'wait', 128 + 8 * i from lengths order by 1, 2)
          insert into pace (queue_id, slot, what, took, n)
-         select queue.id, at, what, took, 1 + (queue.id + took) % 3 from queue cross join slots cross join bars
-         where :first < :last",
-        named_params! { ":first": (now - size.n_days * 86_400_000) / slot * slot, ":last": now / slot * slot, ":slot": slot },
+         select queue.id, at, what, took, n_slots * (1 + (queue.id + took) % 3)
+         from queue cross join slots cross join bars
+         where :first < :folded_before",
+        named_params! {
+            ":first": (now - size.n_days * 86_400_000) / hour * hour,
+            ":folded_before": folded_before,
+            ":last": now / slot * slot,
+            ":slot": slot,
+            ":hour": hour,
+        },
     )?;
     Ok(())
 }

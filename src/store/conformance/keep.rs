@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::bench::{Bench, Draft as _, Open, job, queue};
 use crate::clock::Timestamp;
-use crate::job::{JobId, QueueName, Retention, StateKind};
+use crate::job::{JobId, Pace, QueueName, Retention, StateKind};
 use crate::store::{self, Removed};
 
 /// A job of the default queue that has ended like this.
@@ -97,6 +97,38 @@ pub(crate) fn one_portion_is_bounded_and_the_next_goes_on(open: &Open) {
     assert_eq!(portions.iter().sum::<usize>(), 1200);
     assert!(portions.iter().all(|&n| n <= 500), "{portions:?}");
     bench.assert_counters_agree();
+}
+
+pub(crate) fn the_pace_of_hours_that_are_over_is_kept_by_the_hour(open: &Open) {
+    let mut bench = Bench::new(open);
+    // Seven minutes from one to the next, for six hours: something ends in most slots, but not in all.
+    for _ in 0..51 {
+        bench.advance(420);
+        let _ = ended(&mut bench, StateKind::Succeeded);
+    }
+    let _ = ended(&mut bench, StateKind::Dead);
+    let now = bench.now;
+    let keep = Retention { before: None, max_rows: None };
+    let back = [1440, 300, 190];
+    let lately = [100, 90, 1];
+    let sum = |pace: &Pace| pace.ended.iter().map(|&(_, n)| n).sum::<u64>();
+    let was = (back.map(|minutes| pace(&mut bench, minutes)), lately.map(|minutes| pace(&mut bench, minutes)));
+    for _ in 0..2 {
+        assert_eq!(bench.store.prune(&QueueName::default(), &keep, now).expect("a portion"), 0);
+        for (was, minutes) in was.0.iter().zip(back) {
+            let is = pace(&mut bench, minutes);
+            assert_eq!((&is.succeeded, &is.failed, &is.wait), (&was.succeeded, &was.failed, &was.wait));
+            assert_eq!(sum(&is), sum(was));
+            assert!(is.ended.len() < was.ended.len(), "folded: {is:?}");
+        }
+        assert_eq!(lately.map(|minutes| pace(&mut bench, minutes)), was.1, "to five minutes, as before");
+    }
+}
+
+/// What went on in the default queue in that many minutes.
+fn pace(bench: &mut Bench<'_>, minutes: u64) -> Pace {
+    let since = bench.now.minus(Duration::from_secs(60 * minutes));
+    bench.store.pace(Pace::counted_from(since, bench.now)).expect("a look").remove(0).1
 }
 
 pub(crate) fn a_queue_goes_only_when_it_has_no_jobs(open: &Open) {

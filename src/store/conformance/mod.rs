@@ -148,6 +148,7 @@ macro_rules! suite {
                 of_too_many_finished_jobs_the_oldest_are_forgotten
                 a_finished_job_is_kept_for_as_long_as_it_holds_its_key
                 one_portion_is_bounded_and_the_next_goes_on
+                the_pace_of_hours_that_are_over_is_kept_by_the_hour
                 a_queue_goes_only_when_it_has_no_jobs
                 a_copy_is_a_queue_as_of_one_instant
             }

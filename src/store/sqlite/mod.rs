@@ -279,11 +279,14 @@ impl Store for SqliteStore {
     fn prune(&mut self, queue: &QueueName, keep: &Retention, now: Timestamp) -> Result<usize> {
         let limit = (forget::PORTION, now);
         let ids = forget::outlived(&self.conn, queue, keep, limit).explain(&self.path)?;
-        if ids.is_empty() && !forget::has_old_pace(&self.conn, queue, now).explain(&self.path)? {
+        let is_pace_untidy = forget::has_untidy_pace(&self.conn, queue, now).explain(&self.path)?;
+        if ids.is_empty() && !is_pace_untidy {
             return Ok(0);
         }
         self.write(|tx| {
-            forget::forget_pace(tx, queue, now)?;
+            if is_pace_untidy {
+                forget::tidy_pace(tx, queue, now)?;
+            }
             // Asked again: what was found may have been retried while this waited for the lock.
             let ids = forget::outlived(tx, queue, keep, limit).explain(tx.path())?;
             Ok(forget::forget(tx, &ids, &[StateKind::Succeeded, StateKind::Cancelled])?.len())

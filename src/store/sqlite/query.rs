@@ -225,15 +225,16 @@ fn pace_of(conn: &Connection, queue_id: i64, since: Timestamp) -> rusqlite::Resu
     let mut rows = query.query(named_params! { ":queue_id": queue_id, ":since": Pace::slot_of(since) })?;
     let mut pace = Pace::default();
     while let Some(row) = rows.next()? {
-        let (slot, took, n) = (row.get(0)?, row.get(2)?, row.get(3)?);
-        let histogram = match row.get_ref(1)?.as_str()? {
-            "succeeded" => &mut pace.succeeded,
-            "failed" => &mut pace.failed,
+        let (took, n) = (row.get(2)?, row.get(3)?);
+        let histogram = match row.get_ref(1)?.as_bytes()? {
+            b"succeeded" => &mut pace.succeeded,
+            b"failed" => &mut pace.failed,
             _ => {
                 pace.wait.add(took, n);
                 continue;
             }
         };
+        let slot = row.get(0)?;
         histogram.add(took, n);
         match pace.ended.last_mut() {
             Some((last, n_ended)) if *last == slot => *n_ended = n_ended.saturating_add(n),
@@ -288,6 +289,9 @@ mod tests {
         assert_eq!(plan(&conn, claim::DUE_SQL), "SEARCH job USING INDEX job_due (run_at<?)");
         let finished = plan(&conn, forget::OLDEST_SQL);
         assert_eq!(finished, "SEARCH job USING INDEX job_finished (queue_id=? AND finished_at<?)");
+        let untidy = plan(&conn, forget::UNTIDY_SQL);
+        assert_eq!(untidy.matches("SEARCH pace USING PRIMARY KEY (queue_id=? AND slot").count(), 2, "{untidy}");
+        assert!(!untidy.contains("TEMP B-TREE"), "{untidy}");
         let expired = plan(&conn, claim::EXPIRED_SQL);
         assert_eq!(expired, "SEARCH job USING INDEX job_expiring (expires_at>? AND expires_at<?)");
     }
