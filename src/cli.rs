@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser as _, Subcommand as _};
+use clap::{CommandFactory as _, Parser as _};
 
 use crate::command::{
-    Answer, Ctx, backup, cancel, completions, delete, dlq, doctor, generate, help, import, list, logs, prune, push,
-    queue, retry, run, show, stats, systemd, update, wait, r#where, why, work, workers,
+    Answer, Ctx, backup, cancel, completions, delete, dlq, doctor, generate, help, import, inside, list, logs, prune,
+    push, queue, retry, run, show, stats, systemd, update, wait, r#where, why, work, workers,
 };
 use crate::config::{self, ColorChoice, Config, Global};
 use crate::exit::Failure;
@@ -49,19 +49,25 @@ struct GlobalOptions {
     color: ColorChoice,
 }
 
-/// The tree of the verbs that scripts call in loops, and of no others: the whole tree takes longer to
+/// The tree of one verb that scripts call in loops, and of no others: the whole tree takes longer to
 /// build than a job to be stored.
 #[derive(clap::Parser, Debug)]
-struct Short {
+struct Short<V: clap::Subcommand> {
     #[command(flatten)]
     global: GlobalOptions,
     #[command(subcommand)]
-    verb: ShortVerb,
+    verb: V,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum ShortVerb {
+enum ShortPush {
     Push(push::Push),
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum ShortInside {
+    #[command(name = "self")]
+    Inside(inside::Inside),
 }
 
 #[derive(clap::Subcommand, Debug)]
@@ -71,6 +77,8 @@ enum Verb {
     Import(import::Import),
     Run(run::Run),
     Work(work::Work),
+    #[command(name = "self")]
+    Inside(inside::Inside),
     #[command(alias = "ls")]
     List(list::List),
     #[command(aliases = ["inspect", "describe"])]
@@ -147,18 +155,27 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Reads the line. What the short tree does not take, the whole one explains.
+/// Reads the line. What a short tree does not take, the whole one explains.
 fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
-    let has_verb = |arg: &OsString| ShortVerb::has_subcommand(&arg.to_string_lossy());
-    let short = args.iter().any(has_verb).then(|| Short::try_parse_from(args).ok()).flatten();
-    short.map_or_else(|| Cli::try_parse_from(args), |Short { global, verb }| Ok(Cli { global, verb: verb.into() }))
+    let short = parse_short::<ShortPush>(args).or_else(|| parse_short::<ShortInside>(args));
+    short.map_or_else(|| Cli::try_parse_from(args), Ok)
 }
 
-impl From<ShortVerb> for Verb {
-    fn from(verb: ShortVerb) -> Self {
-        match verb {
-            ShortVerb::Push(verb) => Self::Push(verb),
-        }
+fn parse_short<V: clap::Subcommand + Into<Verb>>(args: &[OsString]) -> Option<Cli> {
+    let has_verb = args.iter().any(|arg| V::has_subcommand(&arg.to_string_lossy()));
+    let Short { global, verb } = has_verb.then(|| Short::<V>::try_parse_from(args).ok()).flatten()?;
+    Some(Cli { global, verb: verb.into() })
+}
+
+impl From<ShortPush> for Verb {
+    fn from(ShortPush::Push(verb): ShortPush) -> Self {
+        Self::Push(verb)
+    }
+}
+
+impl From<ShortInside> for Verb {
+    fn from(ShortInside::Inside(verb): ShortInside) -> Self {
+        Self::Inside(verb)
     }
 }
 
@@ -173,6 +190,7 @@ fn run(verb: Verb, ctx: &mut Ctx) -> Answer {
         Verb::Import(verb) => verb.run(ctx),
         Verb::Run(verb) => verb.run(ctx),
         Verb::Work(verb) => verb.run(ctx),
+        Verb::Inside(verb) => verb.run(ctx),
         Verb::List(verb) => verb.run(ctx),
         Verb::Show(verb) => verb.run(ctx),
         Verb::Logs(verb) => verb.run(ctx),

@@ -13,7 +13,7 @@ use nix::unistd::{Uid, User, geteuid};
 use terminal_size::{Width, terminal_size_of};
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::job::EnvVars;
+use crate::job::{EnvVars, JobId, Lease, Token};
 use crate::render::Look;
 use crate::store::Target;
 use crate::ui::{Format, ProgressLine, Ui};
@@ -200,6 +200,13 @@ pub fn var(name: &str) -> Option<OsString> {
 #[expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
 pub fn var_or_empty(name: &OsStr) -> Option<OsString> {
     env::var_os(name)
+}
+
+/// The attempt that this runs in: its queue file and its lease; `None` outside a job.
+pub fn attempt() -> Option<(PathBuf, Lease)> {
+    let number = |name| var(name)?.to_str()?.parse().ok();
+    let lease = Lease { job: JobId::new(number("QCTL_JOB_ID")?)?, token: Token::new(number("QCTL_TOKEN")?) };
+    Some((PathBuf::from(var("QCTL_DB")?), lease))
 }
 
 /// The working directory.

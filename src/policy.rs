@@ -7,7 +7,10 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::job::{Backoff, Defaults, Jitter, Job, Outcome, QueueSettings, Reason, Retention, State, Terms, Verdict};
+use crate::job::{
+    Backoff, Defaults, Granted, Jitter, Job, Outcome, QueueSettings, Reason, Report, Retention, State, Terms, Verdict,
+    Wish,
+};
 
 /// How many workers in a row may die under a job before it is taken for their murderer.
 ///
@@ -40,6 +43,33 @@ pub fn verdict(job: &Job, terms: &Terms, ending: (Outcome, Option<i32>), now: Ti
                 Verdict::Retry { due: now.plus(pause(terms, job.attempt, spread)) }
             }
         }
+    }
+}
+
+/// What an attempt that ended like this gets of what it asked for; `None`: nothing, `verdict` stands.
+///
+/// It must have come to its end: one that was lost, handed back or cancelled asked for nothing. Being
+/// stopped for taking too long is a failure that no snooze undoes, or a job that hangs would go round for
+/// ever uncounted; that it will never succeed, or not before some time, is as true as before.
+pub fn heed(wish: &Wish, verdict: Verdict, report: &Report) -> Option<Granted> {
+    let again = |pause| Verdict::Retry { due: report.ended_at.plus(pause) };
+    match (report.outcome, wish) {
+        (Outcome::Succeeded | Outcome::Failed, Wish::Snooze(pause)) => {
+            Some(Granted { verdict: again(*pause), outcome: Outcome::Snoozed, error: None })
+        }
+        (Outcome::Succeeded | Outcome::Failed | Outcome::Timeout, Wish::Bury(message)) => {
+            let message = message.clone().or_else(|| report.error.clone()).unwrap_or_else(|| "buried".to_owned());
+            let verdict = Verdict::Die { reason: Reason::Buried };
+            Some(Granted { verdict, outcome: Outcome::Buried, error: Some(message) })
+        }
+        // Whether there is another attempt is not for it to say.
+        (outcome @ (Outcome::Failed | Outcome::Timeout), Wish::RetryAfter(pause)) => match verdict {
+            Verdict::Retry { .. } => Some(Granted { verdict: again(*pause), outcome, error: report.error.clone() }),
+            Verdict::Succeed | Verdict::HandBack | Verdict::Die { .. } | Verdict::Cancel => None,
+        },
+        (Outcome::Succeeded, Wish::RetryAfter(_))
+        | (Outcome::Timeout, Wish::Snooze(_))
+        | (Outcome::Lost | Outcome::Released | Outcome::Snoozed | Outcome::Buried | Outcome::Cancelled, _) => None,
     }
 }
 
@@ -119,6 +149,7 @@ mod tests {
             attempt,
             max_attempts,
             crashes,
+            snoozes: 0,
             key: None,
             labels: Labels::new(),
             payload_bytes: 0,
@@ -127,6 +158,7 @@ mod tests {
             started_at: Some(now),
             expires_at: None,
             last: None,
+            progress: None,
         }
     }
 
@@ -173,6 +205,75 @@ mod tests {
         let ending = (Outcome::Timeout, None);
         let verdict = verdict(&job(5, 5, 0), &Terms::default(), ending, NOW, 0.0);
         assert_eq!(verdict, Verdict::Die { reason: Reason::Exhausted });
+    }
+
+    /// The report of an attempt that ended like this at [`NOW`].
+    fn report(outcome: Outcome, error: Option<&str>) -> Report {
+        Report {
+            outcome,
+            exit_code: None,
+            signal: None,
+            error: error.map(str::to_owned),
+            started_at: Timestamp::from_millis(1_000),
+            ended_at: NOW,
+            usage: None,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            is_truncated: false,
+            worker: "w1".to_owned(),
+        }
+    }
+
+    const PAUSE: Duration = Duration::from_secs(7);
+    const EXHAUSTED: Verdict = Verdict::Die { reason: Reason::Exhausted };
+    const BACKOFF: Verdict = Verdict::Retry { due: NOW };
+
+    #[test]
+    fn whoever_snoozes_is_run_again_whatever_the_exit_status() {
+        let snoozed =
+            Some(Granted { verdict: Verdict::Retry { due: NOW.plus(PAUSE) }, outcome: Outcome::Snoozed, error: None });
+        let snooze = Wish::Snooze(PAUSE);
+        assert_eq!(heed(&snooze, Verdict::Succeed, &report(Outcome::Succeeded, None)), snoozed);
+        assert_eq!(heed(&snooze, BACKOFF, &report(Outcome::Failed, Some("exit 1"))), snoozed);
+        assert_eq!(heed(&snooze, EXHAUSTED, &report(Outcome::Failed, Some("exit 1"))), snoozed);
+        assert_eq!(heed(&snooze, BACKOFF, &report(Outcome::Timeout, Some("timed out"))), None);
+    }
+
+    #[test]
+    fn whoever_buries_itself_is_dead_whatever_the_exit_status() {
+        let told = |wish: &Wish, outcome, error| {
+            let granted = heed(wish, Verdict::Succeed, &report(outcome, error)).expect("it is granted");
+            assert_eq!(granted.verdict, Verdict::Die { reason: Reason::Buried });
+            assert_eq!(granted.outcome, Outcome::Buried);
+            granted.error.expect("something is told")
+        };
+        let said = Wish::Bury(Some("no such order".to_owned()));
+        assert_eq!(told(&said, Outcome::Succeeded, None), "no such order");
+        assert_eq!(told(&said, Outcome::Failed, Some("exit 1")), "no such order");
+        assert_eq!(told(&Wish::Bury(None), Outcome::Failed, Some("the last line")), "the last line");
+        assert_eq!(told(&Wish::Bury(None), Outcome::Timeout, Some("timed out")), "timed out");
+        assert_eq!(told(&Wish::Bury(None), Outcome::Succeeded, None), "buried");
+    }
+
+    #[test]
+    fn a_wished_pause_takes_the_place_of_the_backoff_and_of_nothing_else() {
+        let wish = Wish::RetryAfter(PAUSE);
+        for outcome in [Outcome::Failed, Outcome::Timeout] {
+            let granted = heed(&wish, BACKOFF, &report(outcome, Some("no"))).expect("it is granted");
+            let verdict = Verdict::Retry { due: NOW.plus(PAUSE) };
+            assert_eq!(granted, Granted { verdict, outcome, error: Some("no".to_owned()) });
+            assert_eq!(heed(&wish, EXHAUSTED, &report(outcome, None)), None);
+        }
+        assert_eq!(heed(&wish, Verdict::Succeed, &report(Outcome::Succeeded, None)), None);
+    }
+
+    #[test]
+    fn an_attempt_that_did_not_come_to_its_end_asked_for_nothing() {
+        for outcome in [Outcome::Lost, Outcome::Released, Outcome::Cancelled] {
+            for wish in [Wish::Snooze(PAUSE), Wish::Bury(None), Wish::RetryAfter(PAUSE)] {
+                assert_eq!(heed(&wish, Verdict::HandBack, &report(outcome, None)), None, "{outcome:?}");
+            }
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ mod follow;
 pub(crate) mod generate;
 pub(crate) mod help;
 pub(crate) mod import;
+// No module can have the name of this verb.
+#[path = "self.rs"]
+pub(crate) mod inside;
 mod job_options;
 pub(crate) mod list;
 pub(crate) mod logs;

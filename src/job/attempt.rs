@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::id::{Lease, Token};
 use super::state::Reason;
+use super::wish::Heed;
 use crate::clock::Timestamp;
 
 /// How an attempt ended.
@@ -187,8 +188,10 @@ impl Chunk {
 pub struct Settlement {
     /// The permission to give it.
     pub lease: Lease,
-    /// Where the job goes.
+    /// Where the job goes, unless the attempt asked for something else.
     pub verdict: Verdict,
+    /// What is made of that.
+    pub heed: Heed,
     /// How the attempt ended; `None` where nothing was started, so that no attempt is recorded and
     /// none is counted.
     pub report: Option<Report>,

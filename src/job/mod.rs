@@ -10,6 +10,7 @@ mod id;
 mod new;
 mod pace;
 mod state;
+mod wish;
 
 pub use attempt::{Attempt, Chunk, Outcome, Report, Settlement, Stream, Usage, Verdict};
 pub use event::{Event, StopReason};
@@ -18,3 +19,4 @@ pub use id::{BadName, IdRange, JobId, Lease, QueueName, QueuePattern, Token, Wor
 pub use new::{Backoff, Command, Context, Defaults, Due, EnvVars, Jitter, KeyRule, Labels, NewJob, OnDuplicate, Terms};
 pub use pace::{Histogram, Pace};
 pub use state::{Claimed, Ending, Job, Reason, State, StateKind};
+pub use wish::{Granted, Heed, Progress, Wish, message, unheeded};

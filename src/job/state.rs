@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::attempt::Outcome;
 use super::id::{JobId, Lease, QueueName, Token};
 use super::new::{Command, Context, EnvVars, Labels};
+use super::wish::Progress;
 use crate::clock::Timestamp;
 
 /// A job as the store has it.
@@ -26,6 +27,8 @@ pub struct Job {
     pub max_attempts: u32,
     /// Workers lost under it in a row.
     pub crashes: u32,
+    /// Attempts that asked to be run again later; they do not count.
+    pub snoozes: u32,
     /// Its idempotency key.
     pub key: Option<String>,
     /// Its labels.
@@ -42,6 +45,8 @@ pub struct Job {
     pub expires_at: Option<Timestamp>,
     /// How its last attempt ended.
     pub last: Option<Ending>,
+    /// How far along the attempt that runs, or ran last, said it was.
+    pub progress: Option<Progress>,
 }
 
 /// How an attempt ended, in brief.

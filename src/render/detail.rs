@@ -20,6 +20,13 @@ pub fn job(job: &Job, context: Option<&(Context, EnvVars)>, attempts: &[Attempt]
     if let Some(expires_at) = job.expires_at {
         fact("expires", words::both(expires_at, look));
     }
+    if let Some(progress) = &job.progress {
+        fact("progress", words::progress(progress));
+    }
+    if job.snoozes > 0 {
+        let n = usize::try_from(job.snoozes).unwrap_or(usize::MAX);
+        fact("snoozed", format!("{}, not counted", words::count(n, "time")));
+    }
     if let Some(key) = &job.key {
         fact("key", text::safe(key.as_bytes()));
     }

@@ -80,7 +80,7 @@ fn how(report: &Report, look: &Look) -> String {
         (outcome, ..) => outcome.name().to_owned(),
     };
     match report.error.as_deref() {
-        Some(error) if report.outcome == Outcome::Failed && error != end => {
+        Some(error) if matches!(report.outcome, Outcome::Failed | Outcome::Buried) && error != end => {
             format!("{end} ({})", text::cut(&text::safe(error.as_bytes()), 80, look.has_unicode))
         }
         Some(_) | None => end,

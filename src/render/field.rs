@@ -11,7 +11,7 @@ use crate::job::Job;
 pub struct Field(&'static str);
 
 /// Every field, in the order of the JSON.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "id",
     "queue",
     "state",
@@ -25,6 +25,7 @@ const NAMES: [&str; 24] = [
     "attempt",
     "max_attempts",
     "crashes",
+    "snoozes",
     "labels",
     "created_at",
     "run_at",
@@ -87,6 +88,7 @@ impl Field {
             "started_at" => job.started_at.map(|at| words::local(at, look)).unwrap_or_default(),
             "finished_at" => job.state.finished_at().map(|at| words::local(at, look)).unwrap_or_default(),
             "expires_at" => job.expires_at.map(|at| words::local(at, look)).unwrap_or_default(),
+            "progress" => job.progress.as_ref().map(words::progress).unwrap_or_default(),
             "labels" => words::labels(&job.labels),
             name => match json::job(job)[name].take() {
                 Value::Null => String::new(),

@@ -14,7 +14,7 @@ use super::field::Field;
 use super::{Finding, Worker, text, words};
 use crate::clock::Timestamp;
 use crate::job::{
-    Attempt, Chunk, Command, Event, Job, JobId, Pace, Queue, QueueName, Report, State, StateKind, Stream, Token,
+    Attempt, Chunk, Command, Event, Job, JobId, Lease, Pace, Queue, QueueName, Report, State, StateKind, Stream, Token,
 };
 
 /// A document with one key.
@@ -53,6 +53,7 @@ pub fn job(job: &Job) -> Value {
         "attempt": job.attempt,
         "max_attempts": job.max_attempts,
         "crashes": job.crashes,
+        "snoozes": job.snoozes,
         "labels": job.labels,
         "created_at": words::utc(job.created_at),
         "run_at": words::utc(job.run_at),
@@ -61,7 +62,7 @@ pub fn job(job: &Job) -> Value {
         "exit_code": last.and_then(|last| last.exit_code),
         "signal": last.and_then(|last| last.signal),
         "error": last.and_then(|last| last.error.as_deref()),
-        "progress": null,
+        "progress": job.progress.as_ref().map(|at| json!({ "percent": at.percent, "message": at.message })),
         "worker": worker,
         "topic": null,
         "event_id": null,
@@ -224,6 +225,11 @@ pub struct Change {
 pub fn changes(changes: &[Change]) -> String {
     let one = |change: &Change| json!({ "id": change.id.get(), "outcome": change.outcome, "state": change.state.map(StateKind::name) });
     document("jobs", changes.iter().map(one).collect())
+}
+
+/// What a job said of itself.
+pub fn said(lease: Lease, said: &str) -> String {
+    document("self", json!({ "id": lease.job.get(), "attempt": lease.token.get(), "said": said }))
 }
 
 /// Findings.

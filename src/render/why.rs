@@ -4,7 +4,7 @@
 
 use super::{Finding, Look, text, words};
 use crate::clock::Timestamp;
-use crate::job::{Job, State};
+use crate::job::{Job, Outcome, State};
 
 /// What surrounds a job.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +73,10 @@ fn not_due(job: &Job, due: Timestamp, look: &Look) -> Finding {
     };
     let hint = format!("qctl update {} --delay 0s", job.id);
     match &job.state {
+        State::Retrying { .. } if has_snoozed(job) => {
+            let message = format!("it asked to be run again later: snoozed until {when}");
+            Finding::new("snoozed", message, hint)
+        }
         State::Retrying { .. } => {
             let end = super::table::error(job);
             let message =
@@ -81,6 +85,10 @@ fn not_due(job: &Job, due: Timestamp, look: &Look) -> Finding {
         }
         _ => Finding::new("not_due", format!("it is not due before {when}"), hint),
     }
+}
+
+fn has_snoozed(job: &Job) -> bool {
+    job.last.as_ref().is_some_and(|last| last.outcome == Outcome::Snoozed)
 }
 
 /// That nobody is there who could run it.
@@ -142,7 +150,8 @@ fn running(job: &Job, around: &Surroundings, look: &Look) -> Finding {
     if *cancel_requested {
         return Finding::new("stopping", format!("it was cancelled, and {worker} is stopping it"), "");
     }
-    let message = format!("it runs, on {worker} for {for_long}, attempt {} of {}", job.attempt, job.max_attempts);
+    let far = job.progress.as_ref().map(|progress| format!(", {}", words::progress(progress))).unwrap_or_default();
+    let message = format!("it runs, on {worker} for {for_long}, attempt {} of {}{far}", job.attempt, job.max_attempts);
     Finding::new("running", message, format!("qctl logs -f {}", job.id))
 }
 
@@ -172,7 +181,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::job::{Command, Ending, JobId, Labels, Outcome, QueueName, Reason, StateKind, Token};
+    use crate::job::{Command, Ending, JobId, Labels, QueueName, Reason, StateKind, Token};
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
@@ -195,6 +204,7 @@ mod tests {
             attempt: 2,
             max_attempts: 5,
             crashes: 0,
+            snoozes: 0,
             key: None,
             labels: Labels::new(),
             payload_bytes: 0,
@@ -203,6 +213,7 @@ mod tests {
             started_at: None,
             expires_at: None,
             last: Some(last),
+            progress: None,
         }
     }
 

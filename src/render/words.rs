@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::{Look, text};
 use crate::clock::Timestamp;
-use crate::job::{Backoff, Jitter, Job, JobId, Labels, Reason, State};
+use crate::job::{Backoff, Jitter, Job, JobId, Labels, Progress, Reason, State};
 
 /// RFC 3339 in UTC, with milliseconds: the time of the JSON.
 pub fn utc(at: Timestamp) -> String {
@@ -124,6 +124,14 @@ pub fn state(state: &State, now: Timestamp) -> String {
         | State::Succeeded { .. }
         | State::Cancelled { .. } => name.to_owned(),
     }
+}
+
+/// How far along: `40%`, `40%, resizing`.
+pub fn progress(progress: &Progress) -> String {
+    let Progress { percent, message } = progress;
+    message
+        .as_ref()
+        .map_or_else(|| format!("{percent}%"), |message| format!("{percent}%, {}", text::safe(message.as_bytes())))
 }
 
 /// What the last attempt of a job died of: `exit 111`, `signal 9`, else its outcome or reason.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
-    Chunk, Claimed, Context, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind, Tally, WorkerId,
+    Chunk, Claimed, Context, Granted, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind, Tally,
+    WorkerId,
 };
 
 /// What became of one pushed job.
@@ -129,10 +130,12 @@ pub struct Turned {
 
 /// Whether a report still counted.
 #[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
     /// It did.
     Recorded,
+    /// It did, and this was recorded, for the attempt had asked for it.
+    AsWished(Granted),
     /// The lease was lost: the job belongs to someone else, or to no one.
     LeaseLost,
 }

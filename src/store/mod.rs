@@ -24,8 +24,8 @@ pub use error::{Error, Result};
 
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
-    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page, Queue,
-    QueueName, QueueSettings, Retention, StateKind, Stream, Token, WorkerId,
+    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page, Progress,
+    Queue, QueueName, QueueSettings, Retention, StateKind, Stream, Token, Wish, WorkerId,
 };
 
 /// A durable queue of jobs.
@@ -33,8 +33,9 @@ use crate::job::{
 /// What holds for every engine:
 ///
 /// - A verb takes effect whole or not at all, and what it answered survives a power cut once it
-///   has returned. The exceptions are named: a claim, a heartbeat and live output may be forgotten,
-///   because forgetting them only means that work is done again or seen later.
+///   has returned. The exceptions are named: a claim, a heartbeat, live output and what a running attempt
+///   says of itself may be forgotten, because forgetting them only means that work is done again or seen
+///   later.
 /// - A lease (job, token, state `running`) is the only permission to report on a job. A report
 ///   under any other is answered with [`Settled::LeaseLost`] and changes nothing.
 /// - The cost of [`Store::turn`] depends neither on the backlog nor on the history.
@@ -130,6 +131,22 @@ pub trait Store: Send {
     ///
     /// Those of any read.
     fn standings(&mut self, leases: &[Lease]) -> Result<Vec<(Lease, Standing)>>;
+
+    /// Notes what a running attempt asks for when it ends, in the place of what it asked for before. It is
+    /// forgotten when the attempt has ended, however it did; a settlement that records the end applies its
+    /// rule to it. Of an attempt whose lease is lost nothing is noted.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn wish(&mut self, lease: Lease, wish: &Wish) -> Result<Standing>;
+
+    /// Notes how far along a running attempt is, until the next one starts; as [`Store::wish`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn note_progress(&mut self, lease: Lease, progress: &Progress) -> Result<Standing>;
 
     /// The running jobs whose worker is dead, or silent for longer than its lease, and those that
     /// have been taken away.

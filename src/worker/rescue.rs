@@ -137,7 +137,8 @@ fn bring_home(store: &mut dyn Store, worker: WorkerId, orphan: Orphan, at: Momen
     let verdict = policy::verdict(&orphan.job, &orphan.context.terms, (Outcome::Lost, None), at.now, 1.0);
     let report = report(store, &orphan, at)?;
     let Orphan { lease, job, .. } = orphan;
-    let settlement = Settlement { lease, verdict, report: Some(report.clone()), output: Vec::new() };
+    let heed = policy::heed;
+    let settlement = Settlement { lease, verdict, heed, report: Some(report.clone()), output: Vec::new() };
     let serving = Serving::default();
     let turn = Turn { worker, settlements: &[settlement], output: &[], serving: &serving, n_wanted: 0 };
     let is_recorded = store.turn(&turn, at.now)?.settled.first() == Some(&Settled::Recorded);

@@ -142,5 +142,6 @@ fn success(claimed: &Claimed, worker: WorkerId, now: Timestamp) -> Settlement {
         is_truncated: false,
         worker: worker.to_string(),
     };
-    Settlement { lease: claimed.lease, verdict: Verdict::Succeed, report: Some(report), output: Vec::new() }
+    let verdict = Verdict::Succeed;
+    Settlement { lease: claimed.lease, verdict, heed: qctl::policy::heed, report: Some(report), output: Vec::new() }
 }

@@ -61,8 +61,8 @@ fn json_has_the_keys_that_were_promised() {
         |value: &serde_json::Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>().join(" ");
     let list = queue.qctl("list --json").json();
     assert_eq!(keys(&list), "v jobs");
-    let job = "id queue state reason command argv shell payload_bytes key priority attempt max_attempts crashes labels \
-               created_at run_at started_at finished_at exit_code signal error progress worker topic event_id subscription";
+    let job = "id queue state reason command argv shell payload_bytes key priority attempt max_attempts crashes snoozes \
+               labels created_at run_at started_at finished_at exit_code signal error progress worker topic event_id subscription";
     assert_eq!(keys(&list["jobs"][0]), job);
     let show = queue.qctl("show 1 --json").json();
     assert_eq!(keys(&show["job"]), format!("{job} attempts"));
@@ -160,7 +160,7 @@ fn where_says_which_file_and_why() {
     queue.push("true");
     let there = queue.qctl("where").succeeds().out();
     assert!(
-        there.contains("schema\t3\n") && there.contains("journal\twal\n") && there.contains("live workers\t0"),
+        there.contains("schema\t4\n") && there.contains("journal\twal\n") && there.contains("live workers\t0"),
         "{there}"
     );
     queue.sh("qctl --db other.db push true; qctl --db other.db where | grep -c -e '--db'").succeeds();

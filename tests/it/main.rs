@@ -27,6 +27,7 @@ mod push;
 mod readme;
 mod retry;
 mod run;
+mod self_;
 mod signals;
 mod status;
 mod support;

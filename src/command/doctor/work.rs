@@ -280,6 +280,7 @@ mod tests {
             max_attempts: 5,
             key: Some(format!("k{id}")),
             crashes: 0,
+            snoozes: 0,
             labels: Labels::new(),
             payload_bytes: 0,
             created_at: ago(7200),
@@ -287,6 +288,7 @@ mod tests {
             started_at: None,
             expires_at: None,
             last: None,
+            progress: None,
         }
     }
 

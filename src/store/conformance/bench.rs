@@ -14,9 +14,9 @@ use tempfile::TempDir;
 
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
-    Chunk, Claimed, Command, Context, Due, EnvVars, Filter, Job, JobId, KeyRule, Labels, NewJob, OnDuplicate, Outcome,
-    Page, Queue, QueueName, QueuePattern, Reason, Report, Settlement, StateKind, Stream, Tally, Terms, Verdict,
-    WorkerId,
+    Chunk, Claimed, Command, Context, Due, EnvVars, Filter, Granted, Job, JobId, KeyRule, Labels, NewJob, OnDuplicate,
+    Outcome, Page, Queue, QueueName, QueuePattern, Reason, Report, Settlement, StateKind, Stream, Tally, Terms,
+    Verdict, Wish, WorkerId, unheeded,
 };
 use crate::store::{NewWorker, PushOutcome, Pushed, Result, Serving, Settled, Store, Turn, Turned};
 
@@ -116,7 +116,7 @@ impl<'o> Bench<'o> {
     pub(super) fn settle(&mut self, settlement: Settlement) -> Settled {
         let turned = self.turn(&[settlement], &Serving::default(), 0);
         assert_eq!(turned.settled.len(), 1, "one answer for one settlement");
-        turned.settled[0]
+        turned.settled[0].clone()
     }
 
     /// Reports an ending that must count.
@@ -143,7 +143,7 @@ impl<'o> Bench<'o> {
     /// The report of an attempt that ends now.
     pub(super) fn ending(&self, claimed: &Claimed, outcome: Outcome, verdict: Verdict) -> Settlement {
         let report = report(claimed, outcome, self.now);
-        Settlement { lease: claimed.lease, verdict, report: Some(report), output: Vec::new() }
+        Settlement { lease: claimed.lease, verdict, heed, report: Some(report), output: Vec::new() }
     }
 
     /// Stores what a running attempt printed.
@@ -207,6 +207,21 @@ impl<'o> Bench<'o> {
             assert_eq!(queue.tally, counted, "in queue {}", queue.name);
         }
         assert!(counted.is_empty(), "jobs in queues that are not listed: {counted:?}");
+    }
+}
+
+/// The rule of the bench: whoever snoozes gets it, and whoever buries itself; the rest is refused.
+pub(super) fn heed(wish: &Wish, _: Verdict, report: &Report) -> Option<Granted> {
+    match wish {
+        Wish::Snooze(pause) => {
+            let verdict = Verdict::Retry { due: report.ended_at.plus(*pause) };
+            Some(Granted { verdict, outcome: Outcome::Snoozed, error: None })
+        }
+        Wish::Bury(message) => {
+            let verdict = Verdict::Die { reason: Reason::Buried };
+            Some(Granted { verdict, outcome: Outcome::Buried, error: message.clone() })
+        }
+        Wish::RetryAfter(_) => None,
     }
 }
 
@@ -343,7 +358,8 @@ pub(super) fn report(claimed: &Claimed, outcome: Outcome, ended_at: Timestamp) -
 
 /// The return of a job that was not started.
 pub(super) fn untouched(claimed: &Claimed) -> Settlement {
-    Settlement { lease: claimed.lease, verdict: Verdict::HandBack, report: None, output: Vec::new() }
+    let verdict = Verdict::HandBack;
+    Settlement { lease: claimed.lease, verdict, heed: unheeded, report: None, output: Vec::new() }
 }
 
 /// Some bytes of stdout, from this offset on.

@@ -47,7 +47,7 @@ pub(crate) fn many_may_work_at_once_and_each_job_runs_once(open: &Open) {
         let mut settlements: Vec<Settlement> = Vec::new();
         loop {
             let turned = worker.turn(&settlements, &Serving::default(), 3);
-            assert!(turned.settled.iter().all(|&settled| settled == Settled::Recorded));
+            assert!(turned.settled.iter().all(|settled| *settled == Settled::Recorded));
             settlements.clear();
             for claimed in turned.claimed {
                 ran.push(claimed.lease.job);

@@ -7,15 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::bench::{Bench, Draft as _, LEASE, Open, job, moment, queue, report, serving, uptime};
+use super::bench::{Bench, Draft as _, LEASE, Open, heed, job, moment, queue, report, serving, uptime};
 use super::model::{Hand, Model};
+use super::step::{End, Order, Step, step};
 use crate::clock::Timestamp;
 use crate::job::{
-    Claimed, Due, Filter, IdRange, Job, JobChange, JobId, NewJob, OnDuplicate, Outcome, Page, QueueName, Reason,
-    Retention, Settlement, StateKind, Verdict,
+    Claimed, Due, Filter, IdRange, Job, JobChange, JobId, NewJob, OnDuplicate, Outcome, Page, Progress, QueueName,
+    Reason, Retention, Settlement, StateKind, Verdict, Wish, unheeded,
 };
 use crate::store::{Error, Serving, Standing, Turn};
 
@@ -40,97 +40,6 @@ pub(crate) fn any_verbs_in_any_order_do_to_the_store_what_they_do_to_its_model(o
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
-}
-
-/// Something that is asked of both. Numbers say which of those there are is meant; times are seconds from now.
-#[derive(Clone, Debug)]
-enum Step {
-    Push(Vec<Wish>),
-    Turn { by_other: bool, ends: Vec<End>, serves: u8, n_wanted: usize },
-    Cancel(usize),
-    Retry { nth: usize, any_waiting: bool },
-    Update { nth: usize, queue: Option<u8>, due: Option<i8>, priority: Option<i8>, timeout: Option<u8> },
-    Forget(usize),
-    Prune { queue: u8, age: Option<u8>, rows: Option<u8> },
-    RemoveQueue(u8),
-    Pause { queue: u8, is_paused: bool },
-    Configure { queue: u8, max_attempts: u8 },
-    Renew,
-    Rescue { verdict: u8 },
-    Die,
-    Retire,
-    Advance(u8),
-}
-
-/// A job that is pushed.
-#[derive(Clone, Debug)]
-struct Wish {
-    queue: u8,
-    line: u8,
-    payload: bool,
-    key: Option<(u8, u8, Option<u8>)>,
-    due: Option<i8>,
-    expires: Option<u8>,
-    priority: i8,
-}
-
-/// A lease, and what is said of it: an outcome, or that nothing was started.
-#[derive(Clone, Debug)]
-struct End {
-    nth: usize,
-    is_stale: bool,
-    outcome: Option<u8>,
-    verdict: u8,
-    due: i8,
-}
-
-/// Few queues, few keys and short times, so that things often meet and fall on the same second.
-fn wish() -> impl Strategy<Value = Wish> {
-    use proptest::option::{of, weighted};
-    let key = of((0_u8..2, 0_u8..3, of(0_u8..6)));
-    (0_u8..2, 0_u8..2, any::<bool>(), key, weighted(0.3, -2_i8..6), weighted(0.2, 0_u8..6), -1_i8..2).prop_map(
-        |(queue, line, payload, key, due, expires, priority)| Wish {
-            queue,
-            line,
-            payload,
-            key,
-            due,
-            expires,
-            priority,
-        },
-    )
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    use proptest::bool::weighted as chance;
-    use proptest::collection::vec;
-    use proptest::option::{of, weighted};
-    let nth = || 0_usize..16;
-    let end = (nth(), chance(0.1), weighted(0.8, 0_u8..8), 0_u8..10, -2_i8..4)
-        .prop_map(|(nth, is_stale, outcome, verdict, due)| End { nth, is_stale, outcome, verdict, due });
-    let turn = (any::<bool>(), vec(end, 0..3), 0_u8..8, 0_usize..4)
-        .prop_map(|(by_other, ends, serves, n_wanted)| Step::Turn { by_other, ends, serves, n_wanted });
-    let update = (nth(), of(0_u8..3), of(-2_i8..6), of(-1_i8..2), of(0_u8..9))
-        .prop_map(|(nth, queue, due, priority, timeout)| Step::Update { nth, queue, due, priority, timeout });
-    prop_oneof![
-        4 => vec(wish(), 0..3).prop_map(Step::Push),
-        12 => turn,
-        2 => nth().prop_map(Step::Cancel),
-        3 => (nth(), any::<bool>()).prop_map(|(nth, any_waiting)| Step::Retry { nth, any_waiting }),
-        2 => update,
-        1 => nth().prop_map(Step::Forget),
-        2 => (0_u8..2, weighted(0.2, 0_u8..9), of(0_u8..3)).prop_map(|(queue, age, rows)| Step::Prune { queue, age, rows }),
-        1 => (0_u8..3).prop_map(Step::RemoveQueue),
-        1 => (0_u8..3, chance(0.3)).prop_map(|(queue, is_paused)| Step::Pause { queue, is_paused }),
-        1 => (0_u8..3, 1_u8..9).prop_map(|(queue, max_attempts)| Step::Configure { queue, max_attempts }),
-        1 => Just(Step::Renew),
-        2 => (0_u8..10).prop_map(|verdict| Step::Rescue { verdict }),
-        1 => Just(Step::Die),
-        1 => Just(Step::Retire),
-        5 => (0_u8..4).prop_map(Step::Advance),
-        // To the end of a lease, and beyond.
-        1 => (29_u8..32).prop_map(Step::Advance),
-    ]
 }
 
 /// Two connections to a store, each with a worker, and the model of it.
@@ -177,8 +86,9 @@ impl<'o> Pair<'o> {
     fn take(&mut self, step: Step) {
         let (now, model, store) = (self.now(), &mut self.model, &mut self.there.store);
         match step {
-            Step::Push(wishes) => self.push(&wishes),
+            Step::Push(orders) => self.push(&orders),
             Step::Turn { by_other, ends, serves, n_wanted } => self.turn(by_other, &ends, (serves, n_wanted)),
+            Step::Say { nth, what } => self.say(nth, what),
             Step::Cancel(nth) => {
                 let id = self.id(nth);
                 let answer = self.there.store.cancel(id, now).expect("an answer");
@@ -232,8 +142,8 @@ impl<'o> Pair<'o> {
         }
     }
 
-    fn push(&mut self, wishes: &[Wish]) {
-        let jobs: Vec<NewJob> = wishes.iter().map(|wish| self.wanted(wish)).collect();
+    fn push(&mut self, orders: &[Order]) {
+        let jobs: Vec<NewJob> = orders.iter().map(|order| self.wanted(order)).collect();
         let now = self.now();
         let answer = self.here.store.push(&mut jobs.clone().into_iter(), now);
         match (answer, self.model.push(&jobs, now)) {
@@ -243,18 +153,18 @@ impl<'o> Pair<'o> {
         }
     }
 
-    fn wanted(&self, wish: &Wish) -> NewJob {
+    fn wanted(&self, order: &Order) -> NewJob {
         let mut new =
-            job(&format!("line {}", wish.line)).on(&format!("q{}", wish.queue)).priority(wish.priority.into());
-        new = new.label("line", &wish.line.to_string());
-        new.expires_at = wish.expires.map(|secs| self.here.in_secs(secs.into()));
-        if wish.payload {
+            job(&format!("line {}", order.line)).on(&format!("q{}", order.queue)).priority(order.priority.into());
+        new = new.label("line", &order.line.to_string());
+        new.expires_at = order.expires.map(|secs| self.here.in_secs(secs.into()));
+        if order.payload {
             new = new.payload(b"bytes");
         }
-        if let Some(due) = wish.due {
+        if let Some(due) = order.due {
             new = new.due(self.at(due));
         }
-        if let Some((key, rule, held)) = wish.key {
+        if let Some((key, rule, held)) = order.key {
             let rules = [OnDuplicate::Return, OnDuplicate::Error, OnDuplicate::Replace];
             new = new.key(&format!("k{key}")).on_duplicate(rules[usize::from(rule)]);
             if let Some(held) = held {
@@ -295,7 +205,30 @@ impl<'o> Pair<'o> {
         let claimed = leases[end.nth.checked_rem(leases.len())?];
         let report = end.outcome.map(|nth| report(claimed, Outcome::ALL[usize::from(nth)], self.now()));
         let verdict = verdict(end.verdict, self.at(end.due));
-        Some(Settlement { lease: claimed.lease, verdict, report, output: Vec::new() })
+        Some(Settlement { lease: claimed.lease, verdict, heed, report, output: Vec::new() })
+    }
+
+    /// Has an attempt that was ever claimed say something of itself.
+    fn say(&mut self, nth: usize, what: u8) {
+        let Some(nth) = nth.checked_rem(self.claimed.len()) else { return };
+        let lease = self.claimed[nth].lease;
+        let store = &mut self.there.store;
+        let standing = match what {
+            0 => {
+                let progress = Progress { percent: what, message: Some("on".to_owned()) };
+                let expected = self.model.note_progress(lease, &progress);
+                (store.note_progress(lease, &progress), expected)
+            }
+            1 => {
+                let wish = Wish::Bury(Some("never".to_owned()));
+                (store.wish(lease, &wish), self.model.wish(lease, &wish))
+            }
+            secs => {
+                let wish = Wish::Snooze(Duration::from_secs(secs.into()));
+                (store.wish(lease, &wish), self.model.wish(lease, &wish))
+            }
+        };
+        assert_eq!(standing.0.expect("an answer"), standing.1);
     }
 
     fn retry(&mut self, nth: usize, any_waiting: bool) {
@@ -343,6 +276,7 @@ impl<'o> Pair<'o> {
         let lost = self.claimed.iter().filter(is_claim).map(|claimed| Settlement {
             lease: claimed.lease,
             verdict: verdict(how, now),
+            heed: unheeded,
             report: Some(report(claimed, Outcome::Lost, now)),
             output: Vec::new(),
         });

@@ -15,7 +15,9 @@ mod model;
 pub(crate) mod output;
 pub(crate) mod push;
 pub(crate) mod settlement;
+mod step;
 pub(crate) mod turn;
+pub(crate) mod wish;
 pub(crate) mod worker;
 
 /// Holds an engine to the whole contract. `$open` opens it in a folder: `|folder: &Path| Result<_>`.
@@ -91,6 +93,17 @@ macro_rules! suite {
                 another_worker_may_settle_for_the_one_that_claimed
                 the_attempts_of_a_job_are_its_history_and_the_one_that_runs
                 a_settlement_brings_the_rest_of_the_output
+            }
+            wish {
+                a_settlement_applies_its_rule_to_the_last_wish_of_the_attempt
+                a_wish_that_does_not_count_changes_nothing
+                a_snooze_is_counted_apart_from_the_attempts
+                a_wish_dies_with_its_attempt
+                a_job_that_is_cancelled_is_not_run_again_for_a_wish
+                a_snoozed_job_does_not_expire
+                progress_is_seen_at_once_and_until_the_next_attempt
+                under_a_lost_lease_nothing_is_said
+                what_was_taken_away_says_nothing_any_more
             }
             output {
                 what_an_attempt_prints_can_be_read_while_it_runs

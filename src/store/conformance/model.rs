@@ -3,13 +3,15 @@
 //! No index, no counter, no lazy step: whatever can be found out by looking at every job is. It keeps to
 //! the words of the trait and knows nothing of how an engine does it.
 
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
-    Due, Ending, Job, JobChange, JobId, KeyRule, Lease, NewJob, OnDuplicate, Outcome, QueueName, QueueSettings, Reason,
-    Retention, Settlement, State, StateKind, Tally, Token, Verdict, WorkerId,
+    Due, Ending, Job, JobChange, JobId, KeyRule, Lease, NewJob, OnDuplicate, Outcome, Progress, QueueName,
+    QueueSettings, Reason, Retention, Settlement, State, StateKind, Token, Verdict, Wish, WorkerId,
 };
 use crate::store::{Cancelled, PushOutcome, Pushed, Removed, Retried, Serving, Settled, Standing, Updated};
 
@@ -25,6 +27,8 @@ pub(super) struct Entry {
     pub(super) timeout: Option<Duration>,
     /// Who runs it.
     worker: Option<WorkerId>,
+    /// What the attempt that runs asked for.
+    wish: Option<Wish>,
     /// The attempts that ended: token, outcome, start.
     pub(super) attempts: Vec<(i64, Outcome, Timestamp)>,
 }
@@ -206,6 +210,7 @@ impl Model {
         entry.worker = Some(worker);
         entry.job.attempt += 1;
         entry.job.started_at = Some(now);
+        entry.job.progress = None;
         let (token, worker) = (Token::new(entry.token), worker.to_string());
         entry.job.state = State::Running { token, worker, since: now, cancel_requested: false };
         entry.job.clone()
@@ -217,7 +222,9 @@ impl Model {
         if entry.lease() != settlement.lease {
             return Settled::LeaseLost;
         }
-        let verdict = settlement.verdict;
+        let wished = entry.wish.take().zip(settlement.report.as_ref());
+        let mut granted = wished.and_then(|(wish, report)| (settlement.heed)(&wish, settlement.verdict, report));
+        let verdict = granted.as_ref().map_or(settlement.verdict, |granted| granted.verdict);
         let verdict = if cancel_requested && !verdict.is_final() { Verdict::Cancel } else { verdict };
         entry.worker = None;
         match &settlement.report {
@@ -226,14 +233,20 @@ impl Model {
                 entry.job.started_at = entry.attempts.iter().map(|&(_, _, start)| start).max();
             }
             Some(report) => {
+                let mut report = report.clone();
+                if let Some(granted) = &mut granted {
+                    granted.verdict = verdict;
+                    (report.outcome, report.error) = (granted.outcome, granted.error.clone());
+                }
+                entry.job.snoozes += u32::from(report.outcome == Outcome::Snoozed);
                 entry.job.attempt -= u32::from(!report.outcome.is_counted());
                 entry.job.crashes = match report.outcome {
                     Outcome::Lost => entry.job.crashes + 1,
                     Outcome::Released => entry.job.crashes,
                     _ => 0,
                 };
-                let &crate::job::Report { outcome, exit_code, signal, .. } = report;
-                entry.job.last = Some(Ending { outcome, exit_code, signal, error: report.error.clone() });
+                let crate::job::Report { outcome, exit_code, signal, error, .. } = report;
+                entry.job.last = Some(Ending { outcome, exit_code, signal, error });
                 entry.attempts.push((settlement.lease.token.get(), outcome, report.started_at));
             }
         }
@@ -247,7 +260,23 @@ impl Model {
                 entry.job.state = State::Retrying { due };
             }
         }
-        Settled::Recorded
+        granted.map_or(Settled::Recorded, Settled::AsWished)
+    }
+
+    pub(super) fn wish(&mut self, lease: Lease, wish: &Wish) -> Standing {
+        self.say(lease, |entry| entry.wish = Some(wish.clone()))
+    }
+
+    pub(super) fn note_progress(&mut self, lease: Lease, progress: &Progress) -> Standing {
+        self.say(lease, |entry| entry.job.progress = Some(progress.clone()))
+    }
+
+    fn say(&mut self, lease: Lease, what: impl FnOnce(&mut Entry)) -> Standing {
+        let standing = self.standing(lease);
+        if standing != Standing::Lost {
+            what(self.jobs.get_mut(&lease.job).expect("it runs"));
+        }
+        standing
     }
 
     pub(super) fn cancel(&mut self, id: JobId, now: Timestamp) -> Cancelled {
@@ -275,6 +304,7 @@ impl Model {
         }
         let entry = self.jobs.get_mut(&id).expect("it was there");
         (entry.job.attempt, entry.job.crashes, entry.job.expires_at) = (0, 0, None);
+        entry.job.snoozes = 0;
         entry.wait_from(now);
         Retried::Ready
     }
@@ -372,50 +402,6 @@ impl Model {
         let lost = self.jobs.values().filter(|entry| entry.worker.is_some_and(|id| !is_with(id)));
         lost.map(Entry::lease).collect()
     }
-
-    pub(super) fn standing(&self, lease: Lease) -> Standing {
-        match self.jobs.get(&lease.job) {
-            Some(entry) if entry.lease() == lease => match entry.job.state {
-                State::Running { cancel_requested: true, .. } => Standing::CancelRequested,
-                State::Running { cancel_requested: false, .. } => Standing::Held,
-                _ => Standing::Lost,
-            },
-            _ => Standing::Lost,
-        }
-    }
-
-    pub(super) fn tally(&self, queue: &QueueName) -> Tally {
-        let mut tally = Tally::default();
-        let jobs = self.jobs.values().filter(|entry| entry.job.queue == *queue);
-        jobs.for_each(|entry| tally.add(entry.kind(), 1));
-        tally
-    }
-
-    /// Since when the first in line waits that has waited longest: one is the first of each priority.
-    pub(super) fn oldest_ready(&self, queue: &QueueName) -> Option<Timestamp> {
-        let ready = self.jobs.values().filter(|one| one.job.queue == *queue && one.kind() == StateKind::Ready);
-        let mut first: BTreeMap<i32, Timestamp> = BTreeMap::new();
-        for entry in ready {
-            first.entry(entry.job.priority).or_insert(entry.job.run_at);
-        }
-        first.into_values().min()
-    }
-
-    /// The dead, the last to die first.
-    pub(super) fn dead(&self) -> Vec<JobId> {
-        let mut dead: Vec<&Entry> = self.jobs.values().filter(|entry| entry.kind() == StateKind::Dead).collect();
-        dead.sort_by_key(|entry| std::cmp::Reverse((entry.job.state.finished_at(), entry.job.id)));
-        dead.into_iter().map(|entry| entry.job.id).collect()
-    }
-
-    /// Dead and cancelled jobs that hold their key.
-    pub(super) fn blocking_keys(&self, now: Timestamp) -> Vec<JobId> {
-        let blocks = |entry: &&Entry| {
-            matches!(entry.kind(), StateKind::Dead | StateKind::Cancelled)
-                && entry.job.key.as_deref().is_some_and(|key| entry.holds(key, now))
-        };
-        self.jobs.values().filter(blocks).map(|entry| entry.job.id).collect()
-    }
 }
 
 /// The job that a push makes.
@@ -433,6 +419,7 @@ fn fresh(id: JobId, token: i64, new: &NewJob, now: Timestamp) -> Entry {
         attempt: 0,
         max_attempts: new.max_attempts,
         crashes: 0,
+        snoozes: 0,
         key: new.key.as_ref().map(|rule| rule.key.clone()),
         labels: new.labels.clone(),
         payload_bytes: new.payload.as_ref().map_or(0, |payload| payload.len() as u64),
@@ -441,8 +428,9 @@ fn fresh(id: JobId, token: i64, new: &NewJob, now: Timestamp) -> Entry {
         started_at: None,
         expires_at: new.expires_at,
         last: None,
+        progress: None,
     };
     let key_until = new.key.as_ref().and_then(|rule| rule.held_until);
     let (payload, timeout) = (new.payload.clone(), new.context.terms.timeout);
-    Entry { job, token, key_until, payload, timeout, worker: None, attempts: Vec::new() }
+    Entry { job, token, key_until, payload, timeout, worker: None, wish: None, attempts: Vec::new() }
 }

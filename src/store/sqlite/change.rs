@@ -64,7 +64,7 @@ pub(super) fn retry(tx: &Txn<'_>, id: JobId, states: &[StateKind], now: Timestam
         return Ok(Retried::KeyTaken(holder));
     }
     let sql = "update job
-        set state = 'ready', run_at = :now, attempt = 0, crashes = 0, finished_at = null, expires_at = null,
+        set state = 'ready', run_at = :now, attempt = 0, crashes = 0, snoozes = 0, finished_at = null, expires_at = null,
             reason = null, cancel_requested = 0, key_holds = iif(key is null, null, 1)
         where id = :id";
     let mut update = tx.prepare_cached(sql).explain(tx.path())?;

@@ -175,7 +175,7 @@ fn claim(
 fn take(tx: &Txn<'_>, worker: WorkerId, id: i64, now: Timestamp) -> rusqlite::Result<Claimed> {
     let sql = "update job
         set state = 'running', token = token + 1, attempt = attempt + 1, worker_id = :worker, started_at = :now,
-            cancel_requested = 0
+            cancel_requested = 0, progress = null
         where id = :id and state = 'ready'
         returning queue_id";
     let params = named_params! { ":id": id, ":worker": worker, ":now": now };

@@ -26,6 +26,7 @@ mod settle;
 mod terms;
 mod transaction;
 mod upkeep;
+mod wish;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -45,8 +46,8 @@ use super::{
 };
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
-    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page, Queue,
-    QueueName, QueueSettings, Retention, StateKind, Stream, Token, WorkerId,
+    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page, Progress,
+    Queue, QueueName, QueueSettings, Retention, StateKind, Stream, Token, Wish, WorkerId,
 };
 
 /// How long a verb waits for the write lock.
@@ -235,6 +236,14 @@ impl Store for SqliteStore {
 
     fn standings(&mut self, leases: &[Lease]) -> Result<Vec<(Lease, Standing)>> {
         upkeep::standings(&self.conn, leases).explain(&self.path)
+    }
+
+    fn wish(&mut self, lease: Lease, wish: &Wish) -> Result<Standing> {
+        self.write(|tx| wish::wish(tx, lease, wish))
+    }
+
+    fn note_progress(&mut self, lease: Lease, progress: &Progress) -> Result<Standing> {
+        self.write(|tx| wish::note_progress(tx, lease, progress))
     }
 
     fn lost(&mut self, uptime: Uptime) -> Result<Vec<Orphan>> {

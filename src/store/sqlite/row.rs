@@ -8,17 +8,18 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, V
 use rusqlite::{ErrorCode, Row, ToSql, ffi};
 
 use super::presence::FileId;
-use super::{place, terms};
+use super::{place, terms, wish};
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
-    Attempt, Command, Context, Ending, EnvVars, Job, JobId, Labels, Lease, Outcome, QueueName, QueueSettings, Reason,
-    Report, State, StateKind, Stream, Token, Usage, WorkerId,
+    Attempt, Command, Context, Ending, EnvVars, Job, JobId, Labels, Lease, Outcome, Progress, QueueName, QueueSettings,
+    Reason, Report, State, StateKind, Stream, Token, Usage, Wish, WorkerId,
 };
 use crate::store::{Error, Result};
 
 /// The columns that [`job`] reads, of `job` joined with `queue`.
 pub(super) const JOB_COLUMNS: &str = "
     job.id, queue.name as queue, job.state, job.priority, job.run_at, job.attempt, job.max_attempts, job.crashes,
+    job.snoozes, job.progress,
     job.token, job.worker_id, job.cancel_requested, job.created_at, job.started_at, job.finished_at, job.expires_at,
     job.reason, job.outcome, job.exit_code, job.signal, job.error, job.is_shell, job.command, job.labels, job.key,
     (select length(body) from payload where payload.id = job.payload_id) as payload_bytes";
@@ -34,6 +35,7 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         attempt: row.get("attempt")?,
         max_attempts: row.get("max_attempts")?,
         crashes: row.get("crashes")?,
+        snoozes: row.get("snoozes")?,
         key: row.get("key")?,
         labels: labels(row)?,
         payload_bytes: row.get::<_, Option<u64>>("payload_bytes")?.unwrap_or(0),
@@ -42,6 +44,7 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         started_at: row.get("started_at")?,
         expires_at: row.get("expires_at")?,
         last: ending(row)?,
+        progress: progress(row)?,
     })
 }
 
@@ -66,6 +69,17 @@ fn state(row: &Row<'_>) -> rusqlite::Result<State> {
 fn ending(row: &Row<'_>) -> rusqlite::Result<Option<Ending>> {
     let Some(outcome) = row.get("outcome")? else { return Ok(None) };
     Ok(Some(Ending { outcome, exit_code: row.get("exit_code")?, signal: row.get("signal")?, error: row.get("error")? }))
+}
+
+fn progress(row: &Row<'_>) -> rusqlite::Result<Option<Progress>> {
+    let Some(column) = row.get_ref("progress")?.as_str_or_null()? else { return Ok(None) };
+    wish::progress_in(column).map(Some).map_err(|error| bad_column(Box::new(error)))
+}
+
+/// What the running attempt asked for, from the column `wish`.
+pub(super) fn wish(row: &Row<'_>) -> rusqlite::Result<Option<Wish>> {
+    let Some(column) = row.get_ref("wish")?.as_str_or_null()? else { return Ok(None) };
+    wish::wish_in(column).map(Some).map_err(|error| bad_column(Box::new(error)))
 }
 
 /// An attempt from the columns of its table.

@@ -5,10 +5,12 @@
 
 use rusqlite::{OptionalExtension as _, named_params};
 
-use super::row::Explain as _;
+use super::row::{self, Explain as _};
 use super::transaction::{Beat, MAX_NUMBER, Txn};
 use crate::clock::Timestamp;
-use crate::job::{Chunk, Histogram, JobId, Lease, Outcome, Pace, Report, Settlement, StateKind, Verdict};
+use crate::job::{
+    Chunk, Granted, Histogram, JobId, Lease, Outcome, Pace, Report, Settlement, StateKind, Verdict, Wish,
+};
 use crate::store::{Result, Settled};
 
 /// How many pieces of output the numbering leaves to one job.
@@ -18,24 +20,48 @@ const PIECES_PER_JOB: i64 = 1 << 24;
 /// of a lost worker are settled by another.
 pub(super) fn settle(tx: &Txn<'_>, settlement: &Settlement, now: Timestamp) -> Result<Settled> {
     let lease = settlement.lease;
-    let Some(Held { queue_id, is_cancelled, is_taken, run_at }) = held(tx, lease)? else {
+    let Some(held) = held(tx, lease)? else {
         return Ok(Settled::LeaseLost);
     };
     let is_loss = settlement.report.as_ref().is_some_and(|report| report.outcome == Outcome::Lost);
-    if is_taken && !is_loss {
+    if held.is_taken && !is_loss {
         return Ok(Settled::LeaseLost);
     }
-    // Who asked for it to be stopped does not want it to run again.
-    let verdict = if is_cancelled && !settlement.verdict.is_final() { Verdict::Cancel } else { settlement.verdict };
-    move_job(tx, lease, verdict, settlement.report.as_ref(), now)?;
-    tx.count(queue_id, StateKind::Running, -1);
-    tx.count(queue_id, target(verdict), 1);
+    let Some(granted) = granted(settlement, &held) else {
+        record(tx, &held, settlement, (held.or_cancel(settlement.verdict), settlement.report.as_ref()), now)?;
+        return Ok(Settled::Recorded);
+    };
+    let told = |report: &Report| Report { outcome: granted.outcome, error: granted.error.clone(), ..report.clone() };
+    let report = settlement.report.as_ref().map(told);
+    record(tx, &held, settlement, (granted.verdict, report.as_ref()), now)?;
+    Ok(Settled::AsWished(granted))
+}
+
+/// What the attempt gets of what it asked for, by the rule of whoever saw it end.
+fn granted(settlement: &Settlement, held: &Held) -> Option<Granted> {
+    let (wish, report) = held.wish.as_ref().zip(settlement.report.as_ref())?;
+    let granted = (settlement.heed)(wish, settlement.verdict, report)?;
+    Some(Granted { verdict: held.or_cancel(granted.verdict), ..granted })
+}
+
+/// Writes down how an attempt ended and what follows.
+fn record(
+    tx: &Txn<'_>,
+    held: &Held,
+    settlement: &Settlement,
+    (verdict, report): (Verdict, Option<&Report>),
+    now: Timestamp,
+) -> Result<()> {
+    let lease = settlement.lease;
+    move_job(tx, lease, verdict, report, now)?;
+    tx.count(held.queue_id, StateKind::Running, -1);
+    tx.count(held.queue_id, target(verdict), 1);
     write_output(tx, lease, &settlement.output)?;
-    if let Some(report) = &settlement.report {
+    if let Some(report) = report {
         record_attempt(tx, lease, report)?;
-        note_pace(tx, queue_id, report, (run_at, now));
+        note_pace(tx, held.queue_id, report, (held.run_at, now));
     }
-    Ok(Settled::Recorded)
+    Ok(())
 }
 
 /// Counts how long the attempt waited and ran, if it ended by itself.
@@ -73,11 +99,20 @@ struct Held {
     is_taken: bool,
     /// When it was due.
     run_at: Timestamp,
+    /// What its attempt asked for.
+    wish: Option<Wish>,
+}
+
+impl Held {
+    /// Who asked for it to be stopped does not want it to run again.
+    fn or_cancel(&self, verdict: Verdict) -> Verdict {
+        if self.is_cancelled && !verdict.is_final() { Verdict::Cancel } else { verdict }
+    }
 }
 
 /// The job, if the lease holds.
 fn held(tx: &Txn<'_>, lease: Lease) -> Result<Option<Held>> {
-    let sql = "select queue_id, cancel_requested, is_taken, run_at from job
+    let sql = "select queue_id, cancel_requested, is_taken, run_at, wish from job
         where id = :id and state = 'running' and token = :token";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;
     query
@@ -87,6 +122,7 @@ fn held(tx: &Txn<'_>, lease: Lease) -> Result<Option<Held>> {
                 is_cancelled: row.get("cancel_requested")?,
                 is_taken: row.get("is_taken")?,
                 run_at: row.get("run_at")?,
+                wish: row::wish(row)?,
             })
         })
         .optional()
@@ -116,7 +152,8 @@ fn move_job(tx: &Txn<'_>, lease: Lease, verdict: Verdict, report: Option<&Report
             crashes = case when :outcome is null or :outcome = 'released' then crashes
                            when :outcome = 'lost' then crashes + 1 else 0 end,
             started_at = iif(:outcome is null, (select max(started_at) from attempt where job_id = :id), started_at),
-            worker_id = null, cancel_requested = 0, is_taken = 0, reason = :reason,
+            worker_id = null, cancel_requested = 0, is_taken = 0, wish = null, reason = :reason,
+            snoozes = snoozes + :n_snoozes,
             outcome = coalesce(:outcome, outcome),
             exit_code = iif(:outcome is null, exit_code, :exit_code),
             signal = iif(:outcome is null, signal, :signal),
@@ -134,6 +171,7 @@ fn move_job(tx: &Txn<'_>, lease: Lease, verdict: Verdict, report: Option<&Report
             ":run_at": run_at,
             ":reason": reason,
             ":n_uncounted": i64::from(!outcome.is_some_and(Outcome::is_counted)),
+            ":n_snoozes": i64::from(outcome == Some(Outcome::Snoozed)),
             ":outcome": outcome,
             ":exit_code": report.and_then(|report| report.exit_code),
             ":signal": report.and_then(|report| report.signal),

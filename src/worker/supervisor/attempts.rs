@@ -2,7 +2,7 @@
 
 use super::{Ended, Mode, Supervisor};
 use crate::clock::{Moment, Timestamp, Uptime};
-use crate::job::{Chunk, Claimed, Event, Lease, Outcome, Report, Settlement, Stream, Verdict};
+use crate::job::{Chunk, Claimed, Event, Lease, Outcome, Report, Settlement, Stream, Verdict, unheeded};
 use crate::policy;
 use crate::process::SpawnError;
 use crate::worker::launch;
@@ -45,7 +45,8 @@ impl Supervisor<'_> {
     }
 
     fn return_untouched(&mut self, lease: Lease) {
-        self.ended.push((Settlement { lease, verdict: Verdict::HandBack, report: None, output: Vec::new() }, None));
+        let verdict = Verdict::HandBack;
+        self.ended.push((Settlement { lease, verdict, heed: unheeded, report: None, output: Vec::new() }, None));
     }
 
     /// A job with nothing to run: another worker may have a handler for its queue.
@@ -119,7 +120,8 @@ impl Supervisor<'_> {
         if verdict == Verdict::HandBack {
             self.handed_back.insert(claimed.job.queue.clone());
         }
-        let settlement = Settlement { lease: claimed.lease, verdict, report: Some(report.clone()), output };
+        let heed = policy::heed;
+        let settlement = Settlement { lease: claimed.lease, verdict, heed, report: Some(report.clone()), output };
         self.ended.push((settlement, Some(Ended { job: claimed.job, report, verdict, last_words })));
     }
 

@@ -98,15 +98,19 @@ impl Supervisor<'_> {
 
     /// Goes on from a turn that was taken.
     pub(super) fn take_up(&mut self, turned: Turned, at: Moment) {
-        let Asked { ended: sent, has_handed_back, held_until } = self.asked.take().unwrap_or_default();
+        let Asked { ended: sent, mut has_handed_back, held_until } = self.asked.take().unwrap_or_default();
         self.unseen.clear();
         let is_empty = sent.is_empty();
         let mut recorded = Vec::new();
         for (ended, settled) in sent.into_iter().zip(turned.settled) {
             match (ended, settled) {
                 (Some(ended), Settled::Recorded) => recorded.push(ended),
+                (Some(ended), Settled::AsWished(granted)) => {
+                    has_handed_back |= !granted.verdict.is_final();
+                    recorded.push(ended.granted(granted));
+                }
                 (Some(ended), Settled::LeaseLost) => (self.report)(&Event::LeaseLost { job: &ended.job }),
-                (None, Settled::Recorded | Settled::LeaseLost) => {}
+                (None, Settled::Recorded | Settled::AsWished(_) | Settled::LeaseLost) => {}
             }
         }
         if !is_empty {

@@ -12,7 +12,7 @@ use super::slot::{Slot, Why};
 use super::writer::{Ask, Unsynced, Writer};
 use super::{Error, Plan, Summary, Surroundings};
 use crate::clock::{Moment, Timestamp, Uptime};
-use crate::job::{Chunk, Event, Job, Lease, QueueName, Report, Settlement, Verdict, WorkerId};
+use crate::job::{Chunk, Event, Granted, Job, Lease, QueueName, Report, Settlement, Verdict, WorkerId};
 use crate::process;
 use crate::signal::SignalPipe;
 use crate::store::{NewWorker, Serving, Store};
@@ -65,6 +65,13 @@ struct Ended {
     report: Report,
     verdict: Verdict,
     last_words: Vec<u8>,
+}
+
+impl Ended {
+    /// What is to be said where the attempt asked for something else.
+    fn granted(self, Granted { verdict, outcome, error }: Granted) -> Self {
+        Self { verdict, report: Report { outcome, error, ..self.report }, ..self }
+    }
 }
 
 /// The worker's main thread.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use qctl::clock::{Moment, Timestamp, Uptime};
 use qctl::job::{
     Chunk, Claimed, Command, Context, Due, EnvVars, Filter, KeyRule, Labels, NewJob, OnDuplicate, Outcome, Page,
-    QueueName, QueuePattern, Reason, Report, Settlement, Stream, Terms, Usage, Verdict, WorkerId,
+    QueueName, QueuePattern, Reason, Report, Settlement, Stream, Terms, Usage, Verdict, WorkerId, unheeded,
 };
 use qctl::store::{self, Access, NewWorker, Serving, Store, Target, Tidy, Turn};
 
@@ -177,7 +177,7 @@ pub(crate) fn settlement(claimed: &Claimed, verdict: Verdict) -> Settlement {
         is_truncated: false,
         worker: "w1".to_owned(),
     };
-    Settlement { lease: claimed.lease, verdict, report: Some(report), output: Vec::new() }
+    Settlement { lease: claimed.lease, verdict, heed: unheeded, report: Some(report), output: Vec::new() }
 }
 
 /// A job of this line.
