@@ -169,6 +169,8 @@ fn a_worker_that_slept_past_its_lease_cannot_settle_what_ended_meanwhile() {
     home.queue.write("job", job.replace(END, &format!("{second_run}{END}")));
     let sleeper = home.queue.start_sh("exec qctl work --lease 1s 2>sleeper");
     home.queue.wait_until("it runs", || home.n("start") == 1);
+    // Whoever is stopped before it says so still has the job's mark in hand itself.
+    home.queue.wait_for_lines("sleeper", 1);
     sleeper.signal(Signal::SIGSTOP);
     home.queue.write("go", "");
     home.queue.wait_until("its command ends", || home.n("end") == 1);
@@ -195,6 +197,7 @@ fn a_worker_that_slept_past_its_lease_stops_what_it_runs_and_the_other_waits_for
     let home = Orphanage::new(&stubborn_family(), 4);
     let sleeper = home.queue.start_sh("exec qctl work -j 4 --lease 1s 2>sleeper");
     home.queue.wait_for_lines("pids", 8);
+    home.queue.wait_for_lines("sleeper", 4);
     sleeper.signal(Signal::SIGSTOP);
     let other = home.queue.start("work -j 4");
     home.queue.wait_until("all have run again", || home.n("end") == 4);

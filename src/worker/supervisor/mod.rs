@@ -111,6 +111,8 @@ pub(super) struct Supervisor<'a> {
     unconfirmed: VecDeque<Vec<Ended>>,
     /// Whether there may be work that has not been asked for.
     may_find_work: bool,
+    /// Whether the keeper might still bring back jobs of dead workers, as of before the news were read.
+    is_rescuing: bool,
     /// Whether the flags of its queues are down since it last found something.
     has_lowered: bool,
     /// The queues whose flags it lowered and has not looked into since.
@@ -177,6 +179,7 @@ impl<'a> Supervisor<'a> {
             next_sync: Some(uptime),
             unconfirmed: VecDeque::new(),
             may_find_work: true,
+            is_rescuing: true,
             has_lowered: false,
             unseen: Vec::new(),
             handed_back: BTreeSet::new(),
@@ -262,7 +265,7 @@ impl<'a> Supervisor<'a> {
 
     fn has_found_nothing(&self) -> bool {
         let is_idle = self.slots.is_empty() && self.ended.is_empty() && self.asked.is_none();
-        is_idle && !self.may_find_work && !self.keeper.is_rescuing()
+        is_idle && !self.may_find_work && !self.is_rescuing
     }
 
     fn check_rules(&mut self, at: Moment) {

@@ -15,7 +15,10 @@ const CLOCK_LOOK: Duration = Duration::from_secs(1);
 
 impl Supervisor<'_> {
     pub(super) fn wait(&mut self, at: Moment) {
-        let timeout = self.timeout(at);
+        let was_rescuing = std::mem::replace(&mut self.is_rescuing, self.keeper.is_rescuing());
+        // What a rescue brought is told before it is over: that is heard before it is taken to be over.
+        let is_over = was_rescuing && !self.is_rescuing;
+        let timeout = if is_over { PollTimeout::ZERO } else { self.timeout(at) };
         let mut fds = vec![
             PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.children.as_fd(), PollFlags::POLLIN),

@@ -111,6 +111,7 @@ fn a_worker_that_meets_a_damaged_page_stops_loudly_and_says_how_to_recover() {
     queue.push("-Q running 'echo $$ > pids; sleep 300'");
     let worker = queue.start_sh("exec qctl work -Q running 2>said");
     queue.wait_for_lines("pids", 1);
+    queue.wait_for_lines("said", 1);
     worker.signal(Signal::SIGSTOP);
     damage(&queue);
     // Something else changes, so that the worker looks again.
