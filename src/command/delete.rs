@@ -44,10 +44,10 @@ impl Delete {
         for (id, state) in jobs {
             if gone.binary_search(&id).is_ok() {
                 let outcome = if self.dry_run { "would_delete" } else { "deleted" };
-                changes.push(Change { id, outcome, state: self.dry_run.then_some(state) });
+                changes.push(Change { id, outcome, state: self.dry_run.then_some(state), holder: None });
             } else {
                 ctx.ui.say(format_args!("job {id} is {}; cancel it first: qctl cancel {id}", state.name()));
-                changes.push(Change { id, outcome: "refused", state: Some(state) });
+                changes.push(Change { id, outcome: "refused", state: Some(state), holder: None });
                 exit = exit.or(Exit::Refused);
             }
         }

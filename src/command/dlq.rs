@@ -1,6 +1,7 @@
 //! `qctl dlq`: dead letters
 
 use clap_complete::ArgValueCandidates;
+use serde_json::{Value, json};
 
 use super::{Answer, Ctx, complete, selection, value};
 use crate::exit::{Exit, Failure};
@@ -166,6 +167,8 @@ impl Selection {
 }
 
 /// Put dead jobs back, with the same ids and attempts from zero
+///
+/// A job whose key a newer one holds by now stays dead and is reported; the others are put back.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -185,14 +188,14 @@ impl Requeue {
         }
         let now = ctx.now();
         let mut skipped = skip(ctx, &others);
-        let mut requeued = Vec::new();
+        let (mut requeued, mut key_taken) = (Vec::new(), Vec::new());
         let put_back = || -> Result<(), Failure> {
             for id in dead {
                 match ctx.store()?.retry(id, &[StateKind::Dead], now)? {
                     Retried::Ready => requeued.push(id),
                     Retried::KeyTaken(holder) => {
                         ctx.ui.say(format_args!("job {id} stays dead: job {holder} is newer and holds its key"));
-                        skipped += 1;
+                        key_taken.push((id, holder));
                     }
                     // It left the state while we were at it.
                     Retried::WrongState(_) | Retried::Unknown => skipped += 1,
@@ -204,7 +207,10 @@ impl Requeue {
         // Also where it broke off: those before are ready, and someone may wait for them.
         ctx.announce_jobs(&requeued)?;
         outcome?;
-        done(ctx, "requeued", &requeued, skipped)
+        skipped += key_taken.len();
+        let mut document = json!({ "v": 1, "requeued": json::ids(&requeued), "skipped": skipped });
+        document["key_taken"] = key_taken.iter().map(|&(id, holder)| json::key_taken(id, holder)).collect();
+        done(ctx, &document, ("requeued", requeued.len()), skipped)
     }
 }
 
@@ -229,7 +235,8 @@ impl Discard {
         let dropped = ctx.forget(&dead, &[StateKind::Dead])?;
         skipped += dead.len() - dropped.len();
         ctx.ring()?;
-        done(ctx, "dropped", &dropped, skipped)
+        let document = json!({ "v": 1, "dropped": json::ids(&dropped), "skipped": skipped });
+        done(ctx, &document, ("dropped", dropped.len()), skipped)
     }
 }
 
@@ -253,12 +260,11 @@ fn would(ctx: &Ctx, verb: &str, ids: &[JobId]) -> Answer {
     Ok(Exit::Done)
 }
 
-fn done(ctx: &Ctx, what: &str, ids: &[JobId], n_skipped: usize) -> Answer {
+fn done(ctx: &Ctx, document: &Value, (what, n): (&str, usize), n_skipped: usize) -> Answer {
     if ctx.ui.format == Format::Json {
-        let document = serde_json::json!({ "v": 1, what: json::ids(ids), "skipped": n_skipped });
         ctx.ui.print(&document.to_string())?;
     } else {
-        ctx.ui.hint(format_args!("{what} {}", words::count(ids.len(), "job")));
+        ctx.ui.hint(format_args!("{what} {}", words::count(n, "job")));
     }
     Ok(if n_skipped > 0 { Exit::Refused } else { Exit::Done })
 }

@@ -209,6 +209,11 @@ pub fn ids(ids: &[JobId]) -> Value {
     ids.iter().map(|id| id.get()).collect()
 }
 
+/// A job that was not put back, because another holds its key.
+pub fn key_taken(id: JobId, holder: JobId) -> Value {
+    json!({ "id": id.get(), "holder": holder.get() })
+}
+
 /// What became of a job that was to be changed.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
@@ -218,11 +223,20 @@ pub struct Change {
     pub outcome: &'static str,
     /// Where it stands now; `None` where there is none any more.
     pub state: Option<StateKind>,
+    /// The job that holds its key, where that stood in the way.
+    pub holder: Option<JobId>,
 }
 
 /// What became of each job that was to be changed.
 pub fn changes(changes: &[Change]) -> String {
-    let one = |change: &Change| json!({ "id": change.id.get(), "outcome": change.outcome, "state": change.state.map(StateKind::name) });
+    let one = |change: &Change| {
+        let state = change.state.map(StateKind::name);
+        let mut value = json!({ "id": change.id.get(), "outcome": change.outcome, "state": state });
+        if let Some(holder) = change.holder {
+            value["holder"] = holder.get().into();
+        }
+        value
+    };
     document("jobs", changes.iter().map(one).collect())
 }
 

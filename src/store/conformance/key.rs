@@ -238,3 +238,21 @@ fn dead_with_key(queue: &mut Bench<'_>) -> JobId {
     queue.bury(&claimed);
     id
 }
+
+pub(crate) fn a_backoff_that_falls_due_never_meets_a_newer_holder(open: &Open) {
+    let mut queue = Bench::new(open);
+    // Its time with the key is over before its second try is due.
+    let id = queue.push(job("a").key("k").held_until(queue.in_secs(1)));
+    for _ in 0..2 {
+        let claimed = queue.claim_one();
+        queue.end(&claimed, Outcome::Failed, Verdict::Retry { due: queue.in_secs(60) });
+        queue.advance(30);
+        for on_duplicate in [OnDuplicate::Return, OnDuplicate::Replace] {
+            let met = queue.offer(job("b").key("k").on_duplicate(on_duplicate));
+            assert_eq!((met.id, met.state), (id, StateKind::Retrying), "it holds its key while it waits");
+        }
+        queue.advance(30);
+    }
+    assert_eq!(queue.all(), [id]);
+    assert_eq!(queue.claim_one().lease.job, id);
+}

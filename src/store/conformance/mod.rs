@@ -54,6 +54,7 @@ macro_rules! suite {
                 a_retried_job_takes_its_key_again
                 a_retry_gives_way_to_a_newer_job_with_its_key
                 a_retry_does_not_give_way_to_a_key_whose_time_is_over
+                a_backoff_that_falls_due_never_meets_a_newer_holder
             }
             turn {
                 a_claim_takes_the_highest_priority_first_then_the_oldest
