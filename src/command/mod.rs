@@ -1,7 +1,7 @@
 //! One file for each verb: its help, its arguments and its effect on one screen.
 //!
 //! A verb knows no other verb. What several share stands in files of its own: how jobs are described
-//! (`draft`, `job_options`), kept from others (`shared`), meant (`selection`), followed (`follow`) and
+//! (`draft`, `job_options`, `key`), answered (`pushed`), kept from others (`shared`), meant (`selection`), followed (`follow`) and
 //! waited for (`waiter`, `awaited`, `unserved`), and what is left behind about them (`report`,
 //! `whole_file`). `outside` is for tests.
 
@@ -19,11 +19,13 @@ pub(crate) mod generate;
 pub(crate) mod help;
 pub(crate) mod import;
 mod job_options;
+mod key;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub mod outside;
 pub(crate) mod prune;
 pub(crate) mod push;
+mod pushed;
 pub(crate) mod queue;
 mod report;
 pub(crate) mod retry;

@@ -13,24 +13,18 @@ use serde_json::{Value, json};
 use super::field::Field;
 use super::{Finding, Worker, text, words};
 use crate::clock::Timestamp;
-use crate::job::{
-    Attempt, Chunk, Command, Event, Job, JobId, Pace, Queue, QueueName, Report, State, StateKind, Stream, Token,
-};
+use crate::job::{Attempt, Chunk, Command, Event, Job, JobId, Pace, Queue, Report, State, StateKind, Stream, Token};
 
 /// A document with one key.
 pub fn document(key: &str, value: Value) -> String {
     json!({ "v": 1, key: value }).to_string()
 }
 
-/// The answer to a push; `outcome` is `created`, `existing` or `replaced`.
-pub fn pushed(id: JobId, queue: &QueueName, outcome: &str, state: StateKind) -> Value {
-    json!({ "v": 1, "id": id.get(), "queue": queue.as_str(), "outcome": outcome, "state": state.name() })
-}
-
 /// The answer to an import; written by hand, because a million numbers as values would be half of
-/// the memory. `ids` are numbers, parted by commas.
-pub fn imported(ids: &str) -> String {
-    format!("{{\"v\":1,\"ids\":[{ids}]}}")
+/// the memory. `ids` are numbers, parted by commas; so are the lines that differ from the job that holds
+/// their key, of which there are `n_existing`.
+pub fn imported(ids: &str, n_existing: usize, differing: &str) -> String {
+    format!("{{\"v\":1,\"ids\":[{ids}],\"existing\":{n_existing},\"differing_lines\":[{differing}]}}")
 }
 
 /// A job. Where its command is not UTF-8, what cannot be written is replaced in `command` and `argv`,

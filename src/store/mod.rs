@@ -17,8 +17,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 pub use answer::{
-    Ahead, Cancelled, Mark, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried, Serving, Settled, Standing, Tidy,
-    Turn, Turned, Updated, Worker,
+    Ahead, Cancelled, Mark, Met, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried, Serving, Settled, Standing,
+    Tidy, Turn, Turned, Updated, Worker,
 };
 pub use error::{Error, Result};
 

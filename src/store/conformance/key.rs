@@ -45,6 +45,31 @@ pub(crate) fn a_second_push_says_whether_it_differs(open: &Open) {
     assert!(differs(NewJob { command: Some(program), ..job("a").payload(b"1") }), "a program, not a line");
 }
 
+pub(crate) fn a_second_push_learns_what_it_met(open: &Open) {
+    let mut queue = Bench::new(open);
+    let until = queue.in_secs(100);
+    let first = queue.offer(job("a").payload(b"1").key("k").held_until(until));
+    assert_eq!(first.met, None, "there was nothing to meet");
+    let claimed = queue.claim_one();
+    queue.bury(&claimed);
+
+    let met = queue.offer(job("b").payload(b"1").key("k")).met.expect("the dead job");
+    assert_eq!((&met.job, met.held_until), (&queue.job(first.id), Some(until)));
+    assert_eq!((met.is_other_command, met.is_other_payload), (true, false));
+    let strict = job("a").payload(b"2").key("k").on_duplicate(OnDuplicate::Error);
+    let Err(Error::KeyTaken { met, .. }) = queue.store.push(&mut [strict].into_iter(), queue.now) else {
+        panic!("it was not refused")
+    };
+    assert_eq!((met.job, met.is_other_command, met.is_other_payload), (queue.job(first.id), false, true));
+}
+
+pub(crate) fn a_replacement_learns_what_it_replaced(open: &Open) {
+    let mut queue = Bench::new(open);
+    let id = queue.push(job("old").key("k").due(queue.in_secs(60)));
+    let old = queue.job(id);
+    assert_eq!(queue.offer(replacement()).met.expect("what was there").job, old);
+}
+
 pub(crate) fn a_key_is_held_until_its_job_is_finished(open: &Open) {
     let endings: [(Outcome, Verdict); 3] = [
         (Outcome::Succeeded, Verdict::Succeed),

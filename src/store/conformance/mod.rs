@@ -40,6 +40,8 @@ macro_rules! suite {
                 a_key_makes_one_job_even_within_one_push
                 each_queue_has_keys_of_its_own
                 a_second_push_says_whether_it_differs
+                a_second_push_learns_what_it_met
+                a_replacement_learns_what_it_replaced
                 a_key_is_held_until_its_job_is_finished
                 a_key_is_freed_by_a_cancellation_and_by_expiry
                 a_key_with_a_time_outlives_its_job_until_then
