@@ -3,6 +3,7 @@
 use clap_complete::ArgValueCandidates;
 use serde_json::{Value, json};
 
+use super::held::FreeKeys;
 use super::{Answer, Ctx, complete, selection, value};
 use crate::exit::{Exit, Failure};
 use crate::job::{IdRange, Job, JobId, QueueName, StateKind, Stream};
@@ -215,24 +216,31 @@ impl Requeue {
 }
 
 /// Forget dead jobs, with their output
+///
+/// A job that still holds its key stays, unless --free-keys is given: forgotten, it could no longer answer
+/// a second push, which would run once more.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   qctl dlq drop 42
-  qctl dlq drop -Q mail --dry-run")]
+  qctl dlq drop -Q mail --free-keys --dry-run")]
 struct Discard {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    keys: FreeKeys,
 }
 
 impl Discard {
     fn run(self, ctx: &mut Ctx) -> Answer {
-        let (dead, others) = self.selection.resolve(ctx)?;
+        let (mut dead, others) = self.selection.resolve(ctx)?;
+        let n_kept = self.keys.spare(ctx, &mut dead)?.len();
         if self.selection.dry_run {
             return would(ctx, "drop", &dead);
         }
-        let mut skipped = skip(ctx, &others);
-        let dropped = ctx.forget(&dead, &[StateKind::Dead])?;
+        let mut skipped = skip(ctx, &others) + n_kept;
+        let keys = self.keys.rule(ctx.now());
+        let dropped = ctx.forget(&dead, &[StateKind::Dead], keys)?;
         skipped += dead.len() - dropped.len();
         ctx.ring()?;
         let document = json!({ "v": 1, "dropped": json::ids(&dropped), "skipped": skipped });
