@@ -2,7 +2,7 @@
 
 use clap_complete::ArgValueCandidates;
 
-use super::{Answer, Ctx, complete, selection, value};
+use super::{Answer, Ctx, complete, held, selection, value};
 use crate::exit::Exit;
 use crate::job::{IdRange, JobId, StateKind};
 use crate::render::json::Change;
@@ -57,7 +57,7 @@ fn retry(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], changes: &mut Vec<Change>) 
                 ("refused", Some(state))
             }
             Retried::KeyTaken(other) => {
-                ctx.ui.say(format_args!("job {id} stays {}: job {other} is newer and holds its key", before.name()));
+                ctx.ui.say(held::by_other(id, before, other));
                 holder = Some(other);
                 exit = exit.or(Exit::Refused);
                 ("key_taken", Some(before))

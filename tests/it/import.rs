@@ -60,7 +60,7 @@ fn import_says_which_lines_have_a_key_that_is_held() {
     queue.push("--key a 'echo a'");
     let lines = ["# keys", r#"{"shell":"echo a","key":"a"}"#, "true", r#"{"shell":"echo b","key":"a"}"#];
     std::fs::write(queue.path("jobs"), lines.join("\n")).expect("a file");
-    let output = queue.qctl("import jobs --json").succeeds();
+    let output = queue.qctl("import jobs --json").succeeds().gives("import");
     let output =
         output.says("line 4: the key is held by job 1, which is ready, waiting for a worker, and has another command");
     let answer = output.json();

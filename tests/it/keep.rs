@@ -98,7 +98,7 @@ fn a_key_holds_through_its_time_whatever_history_is_forgotten() {
     queue.advance("23h");
     let kept = "stays: it holds its key until";
     queue.qctl("delete 1-3").exits(4).says(&format!("job 1 {kept}")).says(&format!("job 3 {kept}")).says("--free-keys");
-    let answer = queue.qctl("delete 1-3 --json").exits(4).json();
+    let answer = queue.qctl("delete 1-3 --json").exits(4).gives("changes").json();
     assert_eq!(answer["jobs"][0], serde_json::json!({ "id": 1, "outcome": "key_held", "state": "succeeded" }));
     queue.qctl("delete 1-3 --dry-run").exits(4).says("would delete 0 jobs");
     queue.qctl("dlq drop --all --dry-run").says("would drop 0 jobs");

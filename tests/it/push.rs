@@ -67,7 +67,7 @@ fn a_held_key_answers_with_its_job_and_says_where_the_two_differ() {
 fn a_push_whose_key_is_held_says_where_its_job_stands_and_why() {
     let mut queue = Sandbox::new();
     let answer = |queue: &Sandbox| {
-        let answer = queue.qctl("push --json --key k 'exit 3'").succeeds().json();
+        let answer = queue.qctl("push --json --key k 'exit 3'").succeeds().gives("push").json();
         assert_eq!((&answer["id"], &answer["outcome"]), (&1.into(), &"existing".into()));
         answer
     };

@@ -44,6 +44,6 @@ fn run_says_whose_end_it_waits_for_where_its_key_is_held() {
     queue.qctl("work --drain").succeeds();
     let output = queue.qctl("run --json --key k 'exit 4'").exits(3);
     let output = output.says("the key is held by job 1, which is dead: exhausted, ").says("and has another command; ");
-    let answer = output.says("this ends as that job does").json();
+    let answer = output.says("this ends as that job does").gives("job").json();
     assert_eq!((&answer["outcome"], &answer["differs"]), (&"existing".into(), &serde_json::json!(["command"])));
 }
