@@ -48,7 +48,7 @@ impl Cancel {
                     ("not_found", None)
                 }
             };
-            changes.push(Change { id, outcome, state });
+            changes.push(Change { id, outcome, state, holder: None });
         }
         ctx.ring()?;
         ctx.answer_changes(&changes)?;

@@ -2,6 +2,7 @@
 
 use clap_complete::ArgValueCandidates;
 
+use super::held::FreeKeys;
 use super::{Answer, Ctx, complete, selection, value};
 use crate::exit::Exit;
 use crate::job::{IdRange, JobId, StateKind};
@@ -10,7 +11,8 @@ use crate::render::words;
 
 /// Forget jobs that are done with, and their output
 ///
-/// What is not done with is refused: cancel it first. A key that the job still held is free then.
+/// What is not done with is refused: cancel it first. So is a job that still holds its key, unless
+/// --free-keys is given: forgotten, it could no longer answer a second push, which would run once more.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -20,6 +22,8 @@ pub(crate) struct Delete {
     /// The jobs; 3-7 is a range
     #[arg(required = true, value_name = "ID", value_parser = value::ids, add = ArgValueCandidates::new(complete::final_jobs))]
     ids: Vec<IdRange>,
+    #[command(flatten)]
+    keys: FreeKeys,
     /// Say what would happen, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -28,13 +32,15 @@ pub(crate) struct Delete {
 impl Delete {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let jobs = selection::named(ctx.store()?, &self.ids)?;
-        let finished: Vec<JobId> = jobs.iter().filter(|(_, state)| state.is_final()).map(|&(id, _)| id).collect();
+        let mut finished: Vec<JobId> = jobs.iter().filter(|(_, state)| state.is_final()).map(|&(id, _)| id).collect();
+        let kept = self.keys.spare(ctx, &mut finished)?;
         let states: Vec<StateKind> = StateKind::ALL.into_iter().filter(|state| state.is_final()).collect();
         let gone = if self.dry_run {
             ctx.ui.say(format_args!("would delete {}", words::count(finished.len(), "job")));
             finished
         } else {
-            let gone = ctx.forget(&finished, &states)?;
+            let keys = self.keys.rule(ctx.now());
+            let gone = ctx.forget(&finished, &states, keys)?;
             ctx.ring()?;
             ctx.ui.hint(format_args!("deleted {}", words::count(gone.len(), "job")));
             gone
@@ -44,10 +50,13 @@ impl Delete {
         for (id, state) in jobs {
             if gone.binary_search(&id).is_ok() {
                 let outcome = if self.dry_run { "would_delete" } else { "deleted" };
-                changes.push(Change { id, outcome, state: self.dry_run.then_some(state) });
+                changes.push(Change { id, outcome, state: self.dry_run.then_some(state), holder: None });
+            } else if kept.contains(&id) {
+                changes.push(Change { id, outcome: "key_held", state: Some(state), holder: None });
+                exit = exit.or(Exit::Refused);
             } else {
                 ctx.ui.say(format_args!("job {id} is {}; cancel it first: qctl cancel {id}", state.name()));
-                changes.push(Change { id, outcome: "refused", state: Some(state) });
+                changes.push(Change { id, outcome: "refused", state: Some(state), holder: None });
                 exit = exit.or(Exit::Refused);
             }
         }

@@ -1,8 +1,10 @@
 //! `qctl dlq`: dead letters
 
 use clap_complete::ArgValueCandidates;
+use serde_json::{Value, json};
 
-use super::{Answer, Ctx, complete, selection, value};
+use super::held::FreeKeys;
+use super::{Answer, Ctx, complete, held, selection, value};
 use crate::exit::{Exit, Failure};
 use crate::job::{IdRange, Job, JobId, QueueName, StateKind, Stream};
 use crate::render::{detail, json, plain, table, words};
@@ -166,6 +168,8 @@ impl Selection {
 }
 
 /// Put dead jobs back, with the same ids and attempts from zero
+///
+/// A job whose key a newer one holds by now stays dead and is reported; the others are put back.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -185,14 +189,14 @@ impl Requeue {
         }
         let now = ctx.now();
         let mut skipped = skip(ctx, &others);
-        let mut requeued = Vec::new();
+        let (mut requeued, mut key_taken) = (Vec::new(), Vec::new());
         let put_back = || -> Result<(), Failure> {
             for id in dead {
                 match ctx.store()?.retry(id, &[StateKind::Dead], now)? {
                     Retried::Ready => requeued.push(id),
                     Retried::KeyTaken(holder) => {
-                        ctx.ui.say(format_args!("job {id} stays dead: job {holder} is newer and holds its key"));
-                        skipped += 1;
+                        ctx.ui.say(held::by_other(id, StateKind::Dead, holder));
+                        key_taken.push((id, holder));
                     }
                     // It left the state while we were at it.
                     Retried::WrongState(_) | Retried::Unknown => skipped += 1,
@@ -204,32 +208,43 @@ impl Requeue {
         // Also where it broke off: those before are ready, and someone may wait for them.
         ctx.announce_jobs(&requeued)?;
         outcome?;
-        done(ctx, "requeued", &requeued, skipped)
+        skipped += key_taken.len();
+        let mut document = json!({ "v": 1, "requeued": json::ids(&requeued), "skipped": skipped });
+        document["key_taken"] = key_taken.iter().map(|&(id, holder)| json::key_taken(id, holder)).collect();
+        done(ctx, &document, ("requeued", requeued.len()), skipped)
     }
 }
 
 /// Forget dead jobs, with their output
+///
+/// A job that still holds its key stays, unless --free-keys is given: forgotten, it could no longer answer
+/// a second push, which would run once more.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   qctl dlq drop 42
-  qctl dlq drop -Q mail --dry-run")]
+  qctl dlq drop -Q mail --free-keys --dry-run")]
 struct Discard {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    keys: FreeKeys,
 }
 
 impl Discard {
     fn run(self, ctx: &mut Ctx) -> Answer {
-        let (dead, others) = self.selection.resolve(ctx)?;
+        let (mut dead, others) = self.selection.resolve(ctx)?;
+        let n_kept = self.keys.spare(ctx, &mut dead)?.len();
         if self.selection.dry_run {
             return would(ctx, "drop", &dead);
         }
-        let mut skipped = skip(ctx, &others);
-        let dropped = ctx.forget(&dead, &[StateKind::Dead])?;
+        let mut skipped = skip(ctx, &others) + n_kept;
+        let keys = self.keys.rule(ctx.now());
+        let dropped = ctx.forget(&dead, &[StateKind::Dead], keys)?;
         skipped += dead.len() - dropped.len();
         ctx.ring()?;
-        done(ctx, "dropped", &dropped, skipped)
+        let document = json!({ "v": 1, "dropped": json::ids(&dropped), "skipped": skipped });
+        done(ctx, &document, ("dropped", dropped.len()), skipped)
     }
 }
 
@@ -253,12 +268,11 @@ fn would(ctx: &Ctx, verb: &str, ids: &[JobId]) -> Answer {
     Ok(Exit::Done)
 }
 
-fn done(ctx: &Ctx, what: &str, ids: &[JobId], n_skipped: usize) -> Answer {
+fn done(ctx: &Ctx, document: &Value, (what, n): (&str, usize), n_skipped: usize) -> Answer {
     if ctx.ui.format == Format::Json {
-        let document = serde_json::json!({ "v": 1, what: json::ids(ids), "skipped": n_skipped });
         ctx.ui.print(&document.to_string())?;
     } else {
-        ctx.ui.hint(format_args!("{what} {}", words::count(ids.len(), "job")));
+        ctx.ui.hint(format_args!("{what} {}", words::count(n, "job")));
     }
     Ok(if n_skipped > 0 { Exit::Refused } else { Exit::Done })
 }

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Ctx;
+use super::key::{self, Key};
+use super::pushed::{self, Answered, Asked};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::exit::Failure;
 use crate::job::{
     Command, Context, Defaults, Due, EnvVars, KeyRule, Labels, NewJob, OnDuplicate, QueueName, QueueSettings, Terms,
 };
-use crate::store::{Pushed, Store};
+use crate::store::{self, Store};
 
 /// A job as it was described.
 #[derive(Clone, Debug)]
@@ -21,7 +23,7 @@ pub(super) struct Draft {
     pub(super) queue: QueueName,
     pub(super) command: Option<Command>,
     pub(super) payload: Option<Vec<u8>>,
-    pub(super) key: Option<String>,
+    pub(super) key: Option<Key>,
     /// How long after the push a finished job holds its key.
     pub(super) key_ttl: Option<Duration>,
     pub(super) on_duplicate: OnDuplicate,
@@ -55,13 +57,18 @@ impl Draft {
 }
 
 /// Queues the one job that a draft describes.
-pub(super) fn push(ctx: &mut Ctx, draft: Draft) -> Result<Pushed, Failure> {
+pub(super) fn push(ctx: &mut Ctx, draft: Draft) -> Result<Answered, Failure> {
     let now = ctx.now();
     let mut finisher = Finisher::new(now);
     let store = ctx.store_or_create()?;
     finisher.learn(&draft.queue, store)?;
-    let pushed = store.push(&mut std::iter::once(finisher.finish(draft)), now)?;
-    Ok(pushed.into_iter().next().expect("one job in, one answer out"))
+    let job = finisher.finish(draft);
+    let asked = Asked::of(&job);
+    let pushed = match store.push(&mut std::iter::once(job), now) {
+        Err(store::Error::KeyTaken { key, queue, met, .. }) => return Err(pushed::refusal(&key, &queue, &met, ctx)),
+        pushed => pushed?,
+    };
+    Ok(asked.answered(pushed.into_iter().next().expect("one job in, one answer out")))
 }
 
 /// Turns drafts into jobs: what a draft leaves out comes from its queue, then from the defaults.
@@ -92,16 +99,17 @@ impl Finisher {
         let now = self.now;
         let held_until = draft.key_ttl.map(|ttl| now.plus(ttl));
         let on_duplicate = draft.on_duplicate;
-        let context = Context {
-            terms: terms(&draft.own, &queue),
-            cwd: draft.cwd.into_os_string().into_vec(),
-            env: self.kept.clone(),
-        };
+        let cwd = draft.cwd.into_os_string().into_vec();
+        let key = draft.key.map(|key| match key {
+            Key::Given(key) => key,
+            Key::Auto => key::auto(draft.command.as_ref(), draft.payload.as_deref(), &cwd),
+        });
+        let context = Context { terms: terms(&draft.own, &queue), cwd, env: self.kept.clone() };
         NewJob {
             queue: draft.queue,
             command: draft.command,
             payload: draft.payload,
-            key: draft.key.map(|key| KeyRule { key, held_until, on_duplicate }),
+            key: key.map(|key| KeyRule { key, held_until, on_duplicate }),
             priority: draft.own.priority.or(queue.priority).unwrap_or(Defaults::PRIORITY),
             due: draft.due,
             expires_at: draft.expires.map(|expires| now.plus(expires)),

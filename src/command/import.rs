@@ -11,11 +11,11 @@ use serde::Deserialize;
 
 use super::draft::{Draft, Finisher};
 use super::job_options::{cwd, set_variables};
-use super::{Answer, Ctx, value};
+use super::{Answer, Ctx, pushed, value};
 use crate::clock::Timestamp;
 use crate::exit::{Exit, Failure};
 use crate::job::{Command, Due, QueueName};
-use crate::render::json;
+use crate::render::{json, words};
 use crate::store::Pushed;
 use crate::ui::Format;
 
@@ -27,7 +27,8 @@ use crate::ui::Format;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Keys of a job as JSON: command (an array), or shell (a line); queue, payload or payload_base64,
-key, priority, delay, at, max_attempts, backoff, timeout, labels, env, cwd.
+key, priority, delay, at, max_attempts, backoff, timeout, labels, env, cwd. A key is as for push --key:
+auto is one that is made from the job. Where it is held, the id is that of the job that holds it.
 
 Examples:
   qctl import jobs.txt
@@ -86,7 +87,7 @@ impl Import {
         }
         if queues.is_empty() {
             if ctx.ui.format == Format::Json {
-                ctx.ui.print(&json::imported(""))?;
+                ctx.ui.print(&json::imported("", 0, ""))?;
             }
             return Ok(Exit::Done);
         }
@@ -99,15 +100,64 @@ impl Import {
         let mut jobs = lines(&text)
             .map(|(_, line)| finisher.finish(reader.draft(line).expect("the same line was read a moment ago")));
         let mut ids = Ids { text: String::new(), separator, ready: BTreeSet::new() };
-        store.push_each(&mut jobs, now, &mut |pushed| ids.add(&pushed))?;
+        let (mut met, mut numbers) = (MetByLines::default(), lines(&text).map(|(n, _)| n));
+        store.push_each(&mut jobs, now, &mut |pushed| {
+            ids.add(&pushed);
+            met.add(numbers.next().expect("an answer for each line"), &pushed);
+        })?;
         let printed = match ctx.ui.format {
-            Format::Json => ctx.ui.print(&json::imported(&ids.text)),
+            Format::Json => ctx.ui.print(&json::imported(&ids.text, met.n, &met.differing)),
             Format::Table | Format::Plain => ctx.ui.print(&ids.text),
         };
         // The jobs are queued, whether their ids could be told or not.
         ctx.announce(&ids.ready)?;
         printed?;
+        met.explain(ctx);
         Ok(Exit::Done)
+    }
+}
+
+/// How many lines are told one by one whose key another job holds.
+const MAX_TOLD: usize = 10;
+
+/// The lines whose key was held, so that nothing was queued for them.
+#[derive(Default)]
+struct MetByLines {
+    n: usize,
+    /// Those whose holder is dead or cancelled, or has another command or payload: the first of them.
+    told: Vec<(usize, Pushed)>,
+    n_to_tell: usize,
+    /// The numbers of those that have another command or payload, parted by commas.
+    differing: String,
+}
+
+impl MetByLines {
+    fn add(&mut self, line: usize, pushed: &Pushed) {
+        let Some(met) = &pushed.met else { return };
+        self.n += 1;
+        if met.differs() {
+            let comma = if self.differing.is_empty() { "" } else { "," };
+            write!(self.differing, "{comma}{line}").expect("a string takes any text");
+        }
+        if met.differs() || pushed::is_idle(met) {
+            self.n_to_tell += 1;
+            if self.told.len() < MAX_TOLD {
+                self.told.push((line, pushed.clone()));
+            }
+        }
+    }
+
+    fn explain(&self, ctx: &Ctx) {
+        for (line, pushed) in &self.told {
+            let had = pushed.met.as_deref().map(|met| pushed::had(met, ctx)).unwrap_or_default();
+            ctx.ui.say(format_args!("line {line}: the key is held by job {}, which is {had}", pushed.id));
+        }
+        if self.n_to_tell > self.told.len() {
+            ctx.ui.say(format_args!("{} more like these", words::count(self.n_to_tell - self.told.len(), "line")));
+        }
+        if self.n > 0 {
+            ctx.ui.hint(format_args!("nothing was queued for {}: the key is held", words::count(self.n, "line")));
+        }
     }
 }
 

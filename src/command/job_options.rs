@@ -12,6 +12,7 @@ use clap_complete::ArgValueCandidates;
 use super::Ctx;
 use super::complete;
 use super::draft::Draft;
+use super::key::Key;
 use super::value::{self, Codes, Limit};
 use crate::config;
 use crate::exit::Failure;
@@ -24,9 +25,9 @@ pub(crate) struct JobOptions {
     /// Queue, made on first use
     #[arg(short = 'Q', long, value_name = "NAME", default_value_t, value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]
     queue: QueueName,
-    /// Idempotency key, unique in its queue
+    /// Idempotency key, unique in its queue; auto: made from command, payload and working directory
     #[arg(long, value_name = "KEY", value_parser = value::key)]
-    key: Option<String>,
+    key: Option<Key>,
     /// How long after the push a finished job still holds its key [default: 24h]
     #[arg(long, value_name = "D|none", value_parser = value::duration_or_none, requires = "key")]
     key_ttl: Option<Limit>,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::draft::Finisher;
+use super::key::{AUTO, Key};
 use super::{import, value};
 use crate::clock::Timestamp;
 use crate::job::{Backoff, IdRange, NewJob, QueueName, QueuePattern};
@@ -62,5 +63,8 @@ pub fn label(text: &str) -> Read<(String, String)> {
 
 /// An idempotency key.
 pub fn key(text: &str) -> Read<String> {
-    value::key(text)
+    value::key(text).map(|key| match key {
+        Key::Given(text) => text,
+        Key::Auto => AUTO.to_owned(),
+    })
 }

@@ -2,7 +2,7 @@
 
 use clap_complete::ArgValueCandidates;
 
-use super::{Answer, Ctx, complete, selection, value};
+use super::{Answer, Ctx, complete, held, selection, value};
 use crate::exit::Exit;
 use crate::job::{IdRange, JobId, StateKind};
 use crate::render::json::Change;
@@ -10,7 +10,8 @@ use crate::store::Retried;
 
 /// Put jobs back that are dead, cancelled or have succeeded
 ///
-/// They keep their ids; their attempts are counted from zero.
+/// They keep their ids; their attempts are counted from zero. A job whose key a newer one holds by now
+/// stays as it is and is reported; the others are put back.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -44,6 +45,7 @@ fn retry(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], changes: &mut Vec<Change>) 
     let now = ctx.now();
     let mut exit = Exit::Done;
     for &(id, before) in jobs {
+        let mut holder = None;
         let (outcome, state) = match ctx.store()?.retry(id, &states, now)? {
             Retried::Ready => {
                 ctx.ui.hint(format_args!("job {id} is ready"));
@@ -54,8 +56,9 @@ fn retry(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], changes: &mut Vec<Change>) 
                 exit = exit.or(Exit::Refused);
                 ("refused", Some(state))
             }
-            Retried::KeyTaken(holder) => {
-                ctx.ui.say(format_args!("job {id} stays as it is: job {holder} is newer and holds its key"));
+            Retried::KeyTaken(other) => {
+                ctx.ui.say(held::by_other(id, before, other));
+                holder = Some(other);
                 exit = exit.or(Exit::Refused);
                 ("key_taken", Some(before))
             }
@@ -64,7 +67,7 @@ fn retry(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], changes: &mut Vec<Change>) 
                 ("not_found", None)
             }
         };
-        changes.push(Change { id, outcome, state });
+        changes.push(Change { id, outcome, state, holder });
     }
     Ok(exit)
 }

@@ -1,8 +1,11 @@
 //! `qctl run`
 
+use serde_json::json;
+
 use super::draft;
 use super::follow::{self, Following};
 use super::job_options::JobOptions;
+use super::pushed::outcome_name;
 use super::unserved::Complaints;
 use super::waiter::Waiter;
 use super::{Answer, Ctx};
@@ -11,7 +14,6 @@ use crate::exit::{Exit, Failure};
 use crate::job::{Job, JobId, Outcome, State, Stream};
 use crate::render::json;
 use crate::signal::SignalPipe;
-use crate::store::{PushOutcome, Pushed};
 use crate::ui::Format;
 
 /// Queue a command, wait for it, and end as it did
@@ -35,12 +37,10 @@ impl Run {
         options.max_attempts.get_or_insert(1);
         let mut interrupts = SignalPipe::of_shutdown().map_err(|error| Failure::usage(error.to_string()))?;
         let draft = options.draft(ctx)?;
-        let pushed = draft::push(ctx, draft)?;
-        ctx.announce(pushed.ready_queue())?;
-        let Pushed { id, outcome, .. } = pushed;
-        if outcome != PushOutcome::Created {
-            ctx.ui.say(format_args!("the key is held by job {id}; its end is waited for"));
-        }
+        let answered = draft::push(ctx, draft)?;
+        ctx.announce(answered.pushed.ready_queue())?;
+        answered.explain_wait(ctx);
+        let id = answered.pushed.id;
         let waiter = Waiter::new(ctx);
         let complaints = Complaints::new(ctx.config.clock.uptime());
         let mut watch = Watch { id, waiter, following: None, is_interrupted: false, complaints };
@@ -54,7 +54,10 @@ impl Run {
         };
         if ctx.ui.format == Format::Json {
             let attempts = ctx.store()?.attempts(id)?;
-            ctx.ui.print(&json::document("job", json::job_with_attempts(&job, &attempts)))?;
+            let mut document = json!({ "v": 1, "job": json::job_with_attempts(&job, &attempts) });
+            document["outcome"] = outcome_name(answered.pushed.outcome).into();
+            document["differs"] = answered.differs().into();
+            ctx.ui.print(&document.to_string())?;
         }
         Ok(if watch.is_interrupted && matches!(job.state, State::Cancelled { .. }) {
             Exit::As(130)

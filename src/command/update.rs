@@ -93,6 +93,7 @@ fn update(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], change: &JobChange, change
     let now = ctx.now();
     let mut exit = Exit::Done;
     for &(id, before) in jobs {
+        let mut holder = None;
         let (outcome, state) = match ctx.store()?.update(id, change, now)? {
             Updated::Done(state) => {
                 ctx.ui.hint(format_args!("updated job {id}, which is {}", state.name()));
@@ -103,8 +104,9 @@ fn update(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], change: &JobChange, change
                 exit = exit.or(Exit::Refused);
                 ("refused", Some(state))
             }
-            Updated::KeyTaken(holder) => {
-                ctx.ui.say(format_args!("job {id} stays as it is: job {holder} holds its key there"));
+            Updated::KeyTaken(other) => {
+                ctx.ui.say(format_args!("job {id} stays as it is: job {other} holds its key there"));
+                holder = Some(other);
                 exit = exit.or(Exit::Refused);
                 ("key_taken", Some(before))
             }
@@ -113,7 +115,7 @@ fn update(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], change: &JobChange, change
                 ("not_found", None)
             }
         };
-        changes.push(Change { id, outcome, state });
+        changes.push(Change { id, outcome, state, holder });
     }
     Ok(exit)
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{ZonedDateTime, civil};
 
+use super::key::{AUTO, Key};
 use crate::clock::Timestamp;
 use crate::job::{Backoff, IdRange, Jitter, JobId, NewJob, QueueName, QueuePattern, StateKind};
 use crate::render::field::Field;
@@ -208,11 +209,12 @@ pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// An idempotency key: not empty, at most 255 bytes.
-pub(crate) fn key(text: &str) -> Result<String, String> {
+/// An idempotency key: `auto`, or a text that is not empty and has at most 255 bytes.
+pub(crate) fn key(text: &str) -> Result<Key, String> {
     match text.len() {
+        _ if text == AUTO => Ok(Key::Auto),
         0 => Err("a key is not empty; leave --key out for none".to_owned()),
-        1..=255 => Ok(text.to_owned()),
+        1..=255 => Ok(Key::Given(text.to_owned())),
         _ => Err("a key is at most 255 bytes".to_owned()),
     }
 }

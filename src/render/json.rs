@@ -14,7 +14,7 @@ use super::field::Field;
 use super::{Finding, Worker, text, words};
 use crate::clock::Timestamp;
 use crate::job::{
-    Attempt, Chunk, Command, Event, Job, JobId, Lease, Pace, Queue, QueueName, Report, State, StateKind, Stream, Token,
+    Attempt, Chunk, Command, Event, Job, JobId, Lease, Pace, Queue, Report, State, StateKind, Stream, Token,
 };
 
 /// A document with one key.
@@ -22,15 +22,11 @@ pub fn document(key: &str, value: Value) -> String {
     json!({ "v": 1, key: value }).to_string()
 }
 
-/// The answer to a push; `outcome` is `created`, `existing` or `replaced`.
-pub fn pushed(id: JobId, queue: &QueueName, outcome: &str, state: StateKind) -> Value {
-    json!({ "v": 1, "id": id.get(), "queue": queue.as_str(), "outcome": outcome, "state": state.name() })
-}
-
 /// The answer to an import; written by hand, because a million numbers as values would be half of
-/// the memory. `ids` are numbers, parted by commas.
-pub fn imported(ids: &str) -> String {
-    format!("{{\"v\":1,\"ids\":[{ids}]}}")
+/// the memory. `ids` are numbers, parted by commas; so are the lines that differ from the job that holds
+/// their key, of which there are `n_existing`.
+pub fn imported(ids: &str, n_existing: usize, differing: &str) -> String {
+    format!("{{\"v\":1,\"ids\":[{ids}],\"existing\":{n_existing},\"differing_lines\":[{differing}]}}")
 }
 
 /// A job. Where its command is not UTF-8, what cannot be written is replaced in `command` and `argv`,
@@ -210,6 +206,11 @@ pub fn ids(ids: &[JobId]) -> Value {
     ids.iter().map(|id| id.get()).collect()
 }
 
+/// A job that was not put back, because another holds its key.
+pub fn key_taken(id: JobId, holder: JobId) -> Value {
+    json!({ "id": id.get(), "holder": holder.get() })
+}
+
 /// What became of a job that was to be changed.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
@@ -219,11 +220,20 @@ pub struct Change {
     pub outcome: &'static str,
     /// Where it stands now; `None` where there is none any more.
     pub state: Option<StateKind>,
+    /// The job that holds its key, where that stood in the way.
+    pub holder: Option<JobId>,
 }
 
 /// What became of each job that was to be changed.
 pub fn changes(changes: &[Change]) -> String {
-    let one = |change: &Change| json!({ "id": change.id.get(), "outcome": change.outcome, "state": change.state.map(StateKind::name) });
+    let one = |change: &Change| {
+        let state = change.state.map(StateKind::name);
+        let mut value = json!({ "id": change.id.get(), "outcome": change.outcome, "state": state });
+        if let Some(holder) = change.holder {
+            value["holder"] = holder.get().into();
+        }
+        value
+    };
     document("jobs", changes.iter().map(one).collect())
 }
 

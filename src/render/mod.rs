@@ -13,6 +13,7 @@ pub mod json;
 pub mod junit;
 pub mod plain;
 pub mod progress;
+pub mod push;
 pub mod table;
 pub mod text;
 pub mod unit;

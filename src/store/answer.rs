@@ -19,6 +19,28 @@ pub struct Pushed {
     pub outcome: PushOutcome,
     /// Where that job stands.
     pub state: StateKind,
+    /// The job that had the key, as the push found it; `None` where none had.
+    pub met: Option<Box<Met>>,
+}
+
+/// A job that holds the key of a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// The job.
+    pub job: Job,
+    /// Until when it holds the key should it end before; `None`: until it ends.
+    pub held_until: Option<Timestamp>,
+    /// Whether it runs something else than what was pushed.
+    pub is_other_command: bool,
+    /// Whether it has another payload.
+    pub is_other_payload: bool,
+}
+
+impl Met {
+    /// Whether it is another job than what was pushed, and not the same once more.
+    pub fn differs(&self) -> bool {
+        self.is_other_command || self.is_other_payload
+    }
 }
 
 impl Pushed {
@@ -40,6 +62,18 @@ pub enum PushOutcome {
     },
     /// None, but the holder of its key had not started and now is what was pushed.
     Replaced,
+}
+
+/// What becomes of the keys of finished jobs that are to be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldKeys {
+    /// A job whose time with its key is not over stays, so that whoever pushes it again is still answered.
+    Kept {
+        /// The present time.
+        now: Timestamp,
+    },
+    /// They are free from then on.
+    Freed,
 }
 
 /// A worker that registers.

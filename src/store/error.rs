@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::answer::Met;
 use crate::job::{JobId, QueueName};
 
 /// What a store verb answers where it could not do its work.
@@ -104,6 +105,8 @@ pub enum Error {
         queue: QueueName,
         /// The job that holds it.
         holder: JobId,
+        /// What is to be known of that job.
+        met: Box<Met>,
     },
     /// Anything else that the engine reported.
     #[error("the queue could not be read or written")]

@@ -34,3 +34,19 @@ fn the_first_pushes_of_a_queue_may_all_come_at_once() {
     }
     assert_eq!(queue.ids("ready"), (1..=8).collect::<Vec<_>>());
 }
+
+#[test]
+fn fifty_processes_that_push_one_key_at_once_make_one_job() {
+    let queue = Sandbox::new();
+    queue.push("-Q other --key k true");
+    // Each waits for the file, so that they come together.
+    let pusher = "until [ -e go ]; do sleep 0.01; done; exec qctl push --json --key k 'echo x >> ran'";
+    let pushers: Vec<_> = (0..50).map(|_| queue.start_sh(pusher)).collect();
+    queue.sh("touch go").succeeds();
+    let answers: Vec<_> = pushers.into_iter().map(|pusher| pusher.ends().succeeds().says_nothing().json()).collect();
+    assert!(answers.iter().all(|answer| answer["id"] == 2), "{answers:?}");
+    let n_of = |outcome: &str| answers.iter().filter(|answer| answer["outcome"] == outcome).count();
+    assert_eq!((n_of("created"), n_of("existing")), (1, 49));
+    queue.qctl("work -Q default --drain").succeeds();
+    assert_eq!(queue.read("ran"), "x\n");
+}

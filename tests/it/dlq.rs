@@ -72,3 +72,52 @@ fn a_newer_holder_of_the_key_wins_and_the_older_is_reported() {
     queue.qctl("dlq requeue 1").exits(4).says("job 2 is newer and holds its key");
     assert_eq!(queue.state(1), "dead");
 }
+
+/// Three dead jobs with keys, the second of which a job in flight has by now.
+fn with_newer_holder() -> Sandbox {
+    let queue = Sandbox::new();
+    for key in ["a", "k", "b"] {
+        queue.push(&format!("--key {key} --key-ttl none --max-attempts 1 false"));
+    }
+    queue.qctl("work --drain").succeeds();
+    assert_eq!(queue.push("--key k --key-ttl none --delay 1h true"), 4);
+    queue
+}
+
+#[test]
+fn a_batch_goes_on_past_a_job_whose_key_a_newer_one_holds() {
+    for batch in ["retry 1-3", "dlq requeue 1-3", "dlq requeue --all", "dlq requeue -Q default"] {
+        let queue = with_newer_holder();
+        queue.qctl(batch).exits(4).says("job 4 is newer and holds its key");
+        assert_eq!([1, 2, 3].map(|id| queue.state(id)), ["ready", "dead", "ready"], "{batch}");
+        assert_eq!(queue.state(4), "scheduled", "the newer one is left alone");
+        // Done with, the newer one stands in the way no longer.
+        queue.qctl("cancel 4").succeeds();
+        queue.qctl("retry 2").succeeds();
+    }
+}
+
+#[test]
+fn of_two_dead_jobs_with_one_key_the_first_to_be_put_back_has_it() {
+    let queue = Sandbox::new();
+    for _ in 0..2 {
+        queue.push("--key k --key-ttl none --max-attempts 1 false");
+        queue.qctl("work --drain").succeeds();
+    }
+    queue.qctl("retry 1-2").exits(4).says("job 2 stays dead: job 1 holds its key by now");
+    assert_eq!([1, 2].map(|id| queue.state(id)), ["ready", "dead"]);
+    // The last to die is the first to be put back.
+    queue.qctl("work --drain").succeeds();
+    queue.qctl("dlq requeue --all").exits(4).says("holds its key");
+    assert_eq!(queue.ids("ready").len(), 1);
+}
+
+#[test]
+fn json_names_the_newer_holder() {
+    let answer = with_newer_holder().qctl("dlq requeue 1-3 --json").exits(4).gives("dlq-changes").json();
+    assert_eq!((&answer["requeued"], &answer["skipped"]), (&serde_json::json!([1, 3]), &1.into()));
+    assert_eq!(answer["key_taken"], serde_json::json!([{ "id": 2, "holder": 4 }]));
+    let answer = with_newer_holder().qctl("retry 2-3 --json").exits(4).gives("changes").json();
+    let kept = serde_json::json!({ "id": 2, "outcome": "key_taken", "state": "dead", "holder": 4 });
+    assert_eq!((&answer["jobs"][0], &answer["jobs"][1]["outcome"]), (&kept, &"retried".into()));
+}

@@ -53,3 +53,17 @@ fn five_hundred_jobs_in_one_call_give_what_their_commands_give() {
     assert_eq!(got.out(), want.out());
     assert_eq!(queue.ids("succeeded").len(), queue.read("files").lines().count());
 }
+
+#[test]
+fn import_says_which_lines_have_a_key_that_is_held() {
+    let queue = Sandbox::new();
+    queue.push("--key a 'echo a'");
+    let lines = ["# keys", r#"{"shell":"echo a","key":"a"}"#, "true", r#"{"shell":"echo b","key":"a"}"#];
+    std::fs::write(queue.path("jobs"), lines.join("\n")).expect("a file");
+    let output = queue.qctl("import jobs --json").succeeds().gives("import");
+    let output =
+        output.says("line 4: the key is held by job 1, which is ready, waiting for a worker, and has another command");
+    let answer = output.json();
+    assert_eq!((&answer["ids"], &answer["existing"]), (&serde_json::json!([1, 2, 1]), &2.into()));
+    assert_eq!(answer["differing_lines"], serde_json::json!([4]));
+}

@@ -57,6 +57,8 @@ const ANSWERS: &[(&str, &str, i32)] = &[
     ("push -Q new --key k true", "push", 0),
     ("push -Q new --key k false", "push", 0),
     ("push -Q new --key k --on-duplicate replace --delay 1h false", "push", 0),
+    ("push -Q new --key auto --key-ttl none --payload x true", "push", 0),
+    ("push -Q new --key auto --payload x true", "push", 0),
     ("import nothing", "import", 0),
     ("import jobs", "import", 0),
     ("run -Q held2 true", "job", 0),

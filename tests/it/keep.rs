@@ -79,6 +79,52 @@ fn delete_forgets_what_is_over_and_refuses_the_rest() {
     queue.qctl("delete 1").exits(3).says("there is no job 1");
 }
 
+/// A queue with a job of each end, each of which holds its key for a day.
+fn keyed() -> Sandbox {
+    let queue = Sandbox::new();
+    queue.push("--key s true");
+    queue.push("--key d --max-attempts 1 false");
+    queue.push("--key c --delay 1h true");
+    queue.qctl("cancel 3").succeeds();
+    queue.qctl("work --drain").succeeds();
+    queue
+}
+
+#[test]
+fn a_key_holds_through_its_time_whatever_history_is_forgotten() {
+    let mut queue = keyed();
+    let still_holds =
+        |queue: &Sandbox| assert_eq!(["s", "d", "c"].map(|key| queue.push(&format!("--key {key} true"))), [1, 2, 3]);
+    queue.advance("23h");
+    let kept = "stays: it holds its key until";
+    queue.qctl("delete 1-3").exits(4).says(&format!("job 1 {kept}")).says(&format!("job 3 {kept}")).says("--free-keys");
+    let answer = queue.qctl("delete 1-3 --json").exits(4).gives("changes").json();
+    assert_eq!(answer["jobs"][0], serde_json::json!({ "id": 1, "outcome": "key_held", "state": "succeeded" }));
+    queue.qctl("delete 1-3 --dry-run").exits(4).says("would delete 0 jobs");
+    queue.qctl("dlq drop --all --dry-run").says("would drop 0 jobs");
+    queue.qctl("dlq drop --all").exits(4).says(&format!("job 2 {kept}"));
+    queue.qctl("dlq drop 2").exits(4);
+    queue.qctl("prune --older-than 0s").succeeds();
+    let purge = "queue purge default -s succeeded,dead,cancelled";
+    queue.qctl(&format!("{purge} --dry-run")).says("3 jobs that still hold their keys stay").says("would purge 0 jobs");
+    assert_eq!(queue.qctl(&format!("{purge} --yes --json")).succeeds().json()["purged"], 0);
+    still_holds(&queue);
+    queue.advance("2h");
+    queue.qctl("delete 1").succeeds().says_nothing();
+    queue.qctl("dlq drop --all").succeeds().says_nothing();
+    assert_eq!(queue.qctl(&format!("{purge} --yes --json")).succeeds().json()["purged"], 1);
+}
+
+#[test]
+fn who_asks_for_it_frees_the_keys_of_what_is_forgotten() {
+    for forget in ["delete 2 --free-keys", "dlq drop 2 --free-keys", "queue purge default -s dead --yes --free-keys"] {
+        let queue = keyed();
+        queue.qctl(forget).succeeds().says_nothing();
+        assert_eq!(queue.push("--key d true"), 4, "{forget}");
+        assert_eq!(queue.push("--key s true"), 1, "{forget}");
+    }
+}
+
 #[test]
 fn a_purge_needs_a_yes_and_leaves_dead_letters_and_history() {
     let queue = mixed();

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use serde_json::{Value, json};
+
 use crate::support::Sandbox;
 
 #[test]
@@ -15,15 +17,19 @@ fn push_prints_the_id_and_nothing_else() {
 #[test]
 fn json_says_which_job_and_whether_it_is_new() {
     let queue = Sandbox::new();
-    let answer = "{\"v\":1,\"id\":1,\"queue\":\"mail\",\"outcome\":\"created\",\"state\":\"ready\"}\n";
-    queue.qctl("push --json -Q mail --key k true").prints(answer);
+    let answer = "{\"v\":1,\"id\":1,\"queue\":\"mail\",\"outcome\":\"created\",\"state\":\"ready\",\
+                  \"reason\":null,\"due\":null,\"key\":\"k\",\"key_until\":null,\"differs\":[]}\n";
+    queue.qctl("push --json -Q mail --key k --key-ttl none true").prints(answer);
     let answer = queue.qctl("push --json -Q mail --key k true").succeeds().json();
     assert_eq!((&answer["id"], &answer["outcome"]), (&1.into(), &"existing".into()));
+    assert_eq!(answer["key_until"], Value::Null, "the holder's time, not that of this push");
     let answer = queue.qctl("push --json -Q mail --key k --on-duplicate replace --delay 1h false").succeeds().json();
     assert_eq!(
         (&answer["id"], &answer["outcome"], &answer["state"]),
         (&1.into(), &"replaced".into(), &"scheduled".into())
     );
+    assert_eq!((&answer["due"], &answer["differs"]), (&queue.job(1)["run_at"], &json!(["command"])));
+    assert!(answer["key_until"].is_string(), "{answer}");
 }
 
 #[test]
@@ -43,9 +49,74 @@ fn a_held_key_answers_with_its_job_and_says_where_the_two_differ() {
     let queue = Sandbox::new();
     queue.push("--key k 'echo a'");
     queue.qctl("push --key k 'echo a'").succeeds().prints("1\n").says_nothing();
-    queue.qctl("push --key k 'echo b'").succeeds().prints("1\n").says("another command or payload");
+    let differs = |words: &str, what: &str, json: Value| {
+        let held = "the key is held by job 1, which is ready, waiting for a worker, and has another";
+        let said = format!("{held} {what}; nothing was queued");
+        queue.qctl(&format!("push --key k {words}")).succeeds().prints("1\n").says(&said);
+        let answer = queue.qctl(&format!("push --json --key k {words}")).succeeds().json();
+        assert_eq!((&answer["outcome"], &answer["differs"]), (&"existing".into(), &json));
+    };
+    differs("'echo b'", "command", json!(["command"]));
+    differs("--payload x 'echo a'", "payload", json!(["payload"]));
+    differs("--payload x 'echo b'", "command and another payload", json!(["command", "payload"]));
     queue.qctl("push --key k --on-duplicate error 'echo a'").exits(4).prints("").says("held by job 1");
     assert_eq!(queue.push("-Q other --key k 'echo a'"), 2);
+}
+
+#[test]
+fn a_push_whose_key_is_held_says_where_its_job_stands_and_why() {
+    let mut queue = Sandbox::new();
+    let answer = |queue: &Sandbox| {
+        let answer = queue.qctl("push --json --key k 'exit 3'").succeeds().gives("push").json();
+        assert_eq!((&answer["id"], &answer["outcome"]), (&1.into(), &"existing".into()));
+        answer
+    };
+    let refused = |queue: &Sandbox, words: &str| {
+        queue.qctl("push --key k --on-duplicate error 'exit 3'").exits(4).says(words);
+    };
+    queue.push("--key k --delay 1m --max-attempts 2 --backoff fixed:1m --jitter none 'exit 3'");
+    assert_eq!(answer(&queue)["due"], queue.job(1)["run_at"]);
+    refused(&queue, "which is scheduled, not before 20");
+    queue.advance("1m");
+    queue.qctl("work --drain").succeeds();
+    let waiting = answer(&queue);
+    assert_eq!((&waiting["state"], &waiting["due"]), (&"retrying".into(), &queue.job(1)["run_at"]));
+    refused(&queue, "which is retrying, waiting for its backoff until 20");
+    queue.advance("1m");
+    queue.qctl("work --drain").succeeds();
+
+    let dead = answer(&queue);
+    let facts = (&dead["state"], &dead["reason"], &dead["due"]);
+    assert_eq!(facts, (&"dead".into(), &"exhausted".into(), &Value::Null));
+    assert!(dead["key_until"].is_string(), "{dead}");
+    refused(&queue, "which is dead: exhausted, ");
+    refused(&queue, "run it: qctl retry 1; or free the key: qctl delete 1 --free-keys");
+    // That nothing is going to run is said, even where it is the same job once more.
+    let output = queue.qctl("push --key k 'exit 3'").succeeds().prints("1\n");
+    output.says("the key is held by job 1, which is dead: exhausted, ").says("nothing was queued");
+    queue.qctl("push --key k --on-duplicate replace 'exit 3'").succeeds().says("it is past replacing");
+}
+
+#[test]
+fn an_automatic_key_is_made_from_command_payload_and_folder() {
+    let queue = Sandbox::new();
+    queue.sh("mkdir a b").succeeds();
+    let first = queue.qctl("push --json --key auto --cwd a -- echo x").succeeds().json();
+    let key = first["key"].as_str().expect("a key");
+    assert!(key.starts_with("auto-") && key.len() == 37, "{key}");
+    assert_eq!(
+        queue.push("--key auto --cwd a --priority 3 -l x=y --env A=b -- echo x"),
+        1,
+        "what else it has is nothing to it"
+    );
+    assert_eq!(queue.push(&format!("--key {key} --cwd a -- echo x")), 1, "it is a key like any other");
+    assert_eq!(queue.push("--key auto --cwd b -- echo x"), 2);
+    assert_eq!(queue.push("--key auto --cwd a 'echo x'"), 3);
+    assert_eq!(queue.push("--key auto --cwd a --payload p -- echo x"), 4);
+    assert_eq!(queue.push("-Q other --key auto --cwd a -- echo x"), 5);
+    let line = r#"{"command":["echo","x"],"cwd":"a","key":"auto"}"#;
+    queue.sh(&format!("echo '{line}' | qctl import")).succeeds().prints("1\n");
+    assert_eq!(queue.job(1)["key"], key);
 }
 
 #[test]

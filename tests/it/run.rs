@@ -36,3 +36,14 @@ fn an_interrupt_cancels_the_job() {
     run.ends().exits(130);
     assert_eq!(queue.state(1), "cancelled");
 }
+
+#[test]
+fn run_says_whose_end_it_waits_for_where_its_key_is_held() {
+    let queue = Sandbox::new();
+    queue.push("--key k --max-attempts 1 'exit 3'");
+    queue.qctl("work --drain").succeeds();
+    let output = queue.qctl("run --json --key k 'exit 4'").exits(3);
+    let output = output.says("the key is held by job 1, which is dead: exhausted, ").says("and has another command; ");
+    let answer = output.says("this ends as that job does").gives("job").json();
+    assert_eq!((&answer["outcome"], &answer["differs"]), (&"existing".into(), &serde_json::json!(["command"])));
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bench::{Bench, Draft as _, Open, job, queue};
 use crate::clock::Timestamp;
 use crate::job::{JobId, Pace, QueueName, Retention, StateKind};
-use crate::store::{self, Removed};
+use crate::store::{self, HeldKeys, Removed};
 
 /// A job of the default queue that has ended like this.
 fn ended(bench: &mut Bench<'_>, state: StateKind) -> JobId {
@@ -140,7 +140,7 @@ pub(crate) fn a_queue_goes_only_when_it_has_no_jobs(open: &Open) {
     assert!(
         matches!(bench.store.remove_queue(&mail).expect("an answer"), Removed::NotEmpty(tally) if tally.get(StateKind::Ready) == 1)
     );
-    assert_eq!(bench.store.forget(&[id], &StateKind::ALL).expect("an answer"), [id]);
+    assert_eq!(bench.store.forget(&[id], &StateKind::ALL, HeldKeys::Freed).expect("an answer"), [id]);
     assert_eq!(bench.store.remove_queue(&mail).expect("an answer"), Removed::Gone);
     assert_eq!(bench.store.settings(&mail).expect("a look"), None);
 

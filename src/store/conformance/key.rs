@@ -3,7 +3,7 @@
 use super::bench::{Bench, Draft as _, Open, job};
 use crate::job::{Command, Filter, NewJob, OnDuplicate, Reason, StateKind, Verdict};
 use crate::job::{JobId, Outcome};
-use crate::store::{Error, PushOutcome, Retried, Settled};
+use crate::store::{Error, HeldKeys, PushOutcome, Retried, Settled};
 
 pub(crate) fn a_key_makes_one_job_however_often_it_is_pushed(open: &Open) {
     let mut queue = Bench::new(open);
@@ -43,6 +43,31 @@ pub(crate) fn a_second_push_says_whether_it_differs(open: &Open) {
     assert!(differs(NewJob { command: None, ..job("a").payload(b"1") }), "no command");
     let program = Command::Program(vec![b"a".to_vec()]);
     assert!(differs(NewJob { command: Some(program), ..job("a").payload(b"1") }), "a program, not a line");
+}
+
+pub(crate) fn a_second_push_learns_what_it_met(open: &Open) {
+    let mut queue = Bench::new(open);
+    let until = queue.in_secs(100);
+    let first = queue.offer(job("a").payload(b"1").key("k").held_until(until));
+    assert_eq!(first.met, None, "there was nothing to meet");
+    let claimed = queue.claim_one();
+    queue.bury(&claimed);
+
+    let met = queue.offer(job("b").payload(b"1").key("k")).met.expect("the dead job");
+    assert_eq!((&met.job, met.held_until), (&queue.job(first.id), Some(until)));
+    assert_eq!((met.is_other_command, met.is_other_payload), (true, false));
+    let strict = job("a").payload(b"2").key("k").on_duplicate(OnDuplicate::Error);
+    let Err(Error::KeyTaken { met, .. }) = queue.store.push(&mut [strict].into_iter(), queue.now) else {
+        panic!("it was not refused")
+    };
+    assert_eq!((met.job, met.is_other_command, met.is_other_payload), (queue.job(first.id), false, true));
+}
+
+pub(crate) fn a_replacement_learns_what_it_replaced(open: &Open) {
+    let mut queue = Bench::new(open);
+    let id = queue.push(job("old").key("k").due(queue.in_secs(60)));
+    let old = queue.job(id);
+    assert_eq!(queue.offer(replacement()).met.expect("what was there").job, old);
 }
 
 pub(crate) fn a_key_is_held_until_its_job_is_finished(open: &Open) {
@@ -116,13 +141,55 @@ pub(crate) fn a_time_does_not_free_the_key_of_an_unfinished_job(open: &Open) {
     assert_eq!(queue.offer(job("a").key("k")).id, id);
 }
 
-pub(crate) fn a_dropped_job_frees_its_key(open: &Open) {
+pub(crate) fn a_key_outlives_whatever_is_forgotten_unless_that_is_asked_for(open: &Open) {
+    type End = fn(&mut Bench<'_>, JobId);
+    let endings: [(StateKind, End); 3] = [
+        (StateKind::Succeeded, |queue, _| {
+            let claimed = queue.claim_one();
+            queue.succeed(&claimed);
+        }),
+        (StateKind::Dead, |queue, _| {
+            let claimed = queue.claim_one();
+            queue.bury(&claimed);
+        }),
+        (StateKind::Cancelled, |queue, id| {
+            let _ = queue.store.cancel(id, queue.now).expect("a cancellation");
+        }),
+    ];
+    for (state, end) in endings {
+        let mut queue = Bench::new(open);
+        let until = queue.in_secs(100);
+        let id = queue.push(job("a").key("k").held_until(until));
+        end(&mut queue, id);
+        queue.advance(99);
+        let kept = HeldKeys::Kept { now: queue.now };
+        assert_eq!(queue.store.keys_held(&[id], queue.now).expect("a look"), [(id, until)]);
+        assert_eq!(queue.store.forget(&[id], &[state], kept).expect("an answer"), []);
+        let again = queue.offer(job("a").key("k"));
+        assert_eq!((again.id, again.state), (id, state), "it still answers");
+
+        queue.advance(1);
+        let kept = HeldKeys::Kept { now: queue.now };
+        assert_eq!(queue.store.keys_held(&[id], queue.now).expect("a look"), []);
+        assert_eq!(queue.store.forget(&[id], &[state], kept).expect("an answer"), [id]);
+    }
+}
+
+pub(crate) fn a_key_whose_job_is_forgotten_with_it_is_free(open: &Open) {
     let mut queue = Bench::new(open);
     let id = queue.push(job("a").key("k").held_until(queue.in_secs(1000)));
     let claimed = queue.claim_one();
     queue.bury(&claimed);
     assert_eq!(queue.offer(job("a").key("k")).id, id);
-    assert_eq!(queue.store.forget(&[id], &[StateKind::Dead]).expect("a drop"), [id]);
+    assert_eq!(queue.store.forget(&[id], &[StateKind::Dead], HeldKeys::Freed).expect("a drop"), [id]);
+    assert!(queue.push(job("a").key("k")) > id);
+}
+
+pub(crate) fn what_waits_is_forgotten_with_its_key(open: &Open) {
+    let mut queue = Bench::new(open);
+    let id = queue.push(job("a").key("k").held_until(queue.in_secs(1000)));
+    let kept = HeldKeys::Kept { now: queue.now };
+    assert_eq!(queue.store.forget(&[id], &[StateKind::Ready], kept).expect("an answer"), [id]);
     assert!(queue.push(job("a").key("k")) > id);
 }
 
@@ -237,4 +304,22 @@ fn dead_with_key(queue: &mut Bench<'_>) -> JobId {
     let claimed = queue.claim_one();
     queue.bury(&claimed);
     id
+}
+
+pub(crate) fn a_backoff_that_falls_due_never_meets_a_newer_holder(open: &Open) {
+    let mut queue = Bench::new(open);
+    // Its time with the key is over before its second try is due.
+    let id = queue.push(job("a").key("k").held_until(queue.in_secs(1)));
+    for _ in 0..2 {
+        let claimed = queue.claim_one();
+        queue.end(&claimed, Outcome::Failed, Verdict::Retry { due: queue.in_secs(60) });
+        queue.advance(30);
+        for on_duplicate in [OnDuplicate::Return, OnDuplicate::Replace] {
+            let met = queue.offer(job("b").key("k").on_duplicate(on_duplicate));
+            assert_eq!((met.id, met.state), (id, StateKind::Retrying), "it holds its key while it waits");
+        }
+        queue.advance(30);
+    }
+    assert_eq!(queue.all(), [id]);
+    assert_eq!(queue.claim_one().lease.job, id);
 }

@@ -42,12 +42,16 @@ macro_rules! suite {
                 a_key_makes_one_job_even_within_one_push
                 each_queue_has_keys_of_its_own
                 a_second_push_says_whether_it_differs
+                a_second_push_learns_what_it_met
+                a_replacement_learns_what_it_replaced
                 a_key_is_held_until_its_job_is_finished
                 a_key_is_freed_by_a_cancellation_and_by_expiry
                 a_key_with_a_time_outlives_its_job_until_then
                 a_key_outlives_a_cancelled_and_an_expired_job_until_its_time
                 a_time_does_not_free_the_key_of_an_unfinished_job
-                a_dropped_job_frees_its_key
+                a_key_outlives_whatever_is_forgotten_unless_that_is_asked_for
+                a_key_whose_job_is_forgotten_with_it_is_free
+                what_waits_is_forgotten_with_its_key
                 a_push_may_ask_to_be_refused_where_its_key_is_held
                 a_push_may_replace_a_job_that_has_not_started
                 a_job_that_has_started_is_not_replaced
@@ -56,6 +60,7 @@ macro_rules! suite {
                 a_retried_job_takes_its_key_again
                 a_retry_gives_way_to_a_newer_job_with_its_key
                 a_retry_does_not_give_way_to_a_key_whose_time_is_over
+                a_backoff_that_falls_due_never_meets_a_newer_holder
             }
             turn {
                 a_claim_takes_the_highest_priority_first_then_the_oldest

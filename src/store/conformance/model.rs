@@ -106,11 +106,9 @@ impl Model {
     fn push_one(&mut self, new: &NewJob, now: Timestamp) -> Result<Pushed, JobId> {
         let rule = new.key.as_ref();
         let holder = rule.and_then(|rule| self.holder(&new.queue, &rule.key, now));
-        let answer = |entry: &Entry, outcome| Pushed {
-            id: entry.job.id,
-            queue: new.queue.clone(),
-            outcome,
-            state: entry.kind(),
+        let answer = |entry: &Entry, outcome| {
+            let (id, queue, state) = (entry.job.id, new.queue.clone(), entry.kind());
+            Pushed { id, queue, outcome, state, met: None }
         };
         let (Some(KeyRule { on_duplicate, .. }), Some(holder)) = (rule, holder) else {
             self.last_id += 1;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension as _, named_params};
 
+use super::query;
 use super::row::{self, Explain as _};
 use super::terms;
 use super::transaction::Txn;
 use crate::clock::Timestamp;
 use crate::job::{Context, Due, JobId, KeyRule, Lease, NewJob, OnDuplicate, QueueName, StateKind, Token};
-use crate::store::{Error, PushOutcome, Pushed, Result};
+use crate::store::{Error, Met, PushOutcome, Pushed, Result};
 
 /// Queues all of `jobs`, or fails and queues none.
 pub(super) fn push(
@@ -42,11 +43,9 @@ struct Push<'t, 'c> {
 
 /// The job that holds a key.
 struct Holder {
-    id: JobId,
     token: Token,
-    state: StateKind,
     has_started: bool,
-    differs: bool,
+    met: Met,
 }
 
 impl Push<'_, '_> {
@@ -62,15 +61,20 @@ impl Push<'_, '_> {
 
     /// What a push does that finds its key held.
     fn meet(&mut self, queue_id: i64, job: NewJob, rule: KeyRule, holder: Holder) -> Result<Pushed> {
-        let can_replace = !holder.has_started && !holder.state.is_final();
+        let Holder { met, .. } = &holder;
+        let (id, state) = (met.job.id, met.job.state.kind());
+        let can_replace = !holder.has_started && !state.is_final();
         match rule.on_duplicate {
-            OnDuplicate::Error => Err(Error::KeyTaken { key: rule.key, queue: job.queue, holder: holder.id }),
-            OnDuplicate::Replace if can_replace => self.replace(queue_id, job, &holder),
+            OnDuplicate::Error => {
+                Err(Error::KeyTaken { key: rule.key, queue: job.queue, holder: id, met: Box::new(holder.met) })
+            }
+            OnDuplicate::Replace if can_replace => self.replace(queue_id, job, holder),
             OnDuplicate::Return | OnDuplicate::Replace => Ok(Pushed {
-                id: holder.id,
+                id,
                 queue: job.queue,
-                outcome: PushOutcome::Existing { differs: holder.differs },
-                state: holder.state,
+                outcome: PushOutcome::Existing { differs: met.differs() },
+                state,
+                met: Some(Box::new(holder.met)),
             }),
         }
     }
@@ -80,18 +84,20 @@ impl Push<'_, '_> {
         let id = JobId::new(self.last_id).expect("what follows is positive");
         let state = self.write_row(Lease { job: id, token: Token::new(0) }, queue_id, &job)?;
         self.tx.count(queue_id, state, 1);
-        Ok(Pushed { id, queue: job.queue, outcome: PushOutcome::Created, state })
+        Ok(Pushed { id, queue: job.queue, outcome: PushOutcome::Created, state, met: None })
     }
 
     /// Puts the new job in the place of one that has not started, under the same id. It counts on
     /// from the other's token: that one may have been claimed and returned, and the lease of then
     /// must stay stale.
-    fn replace(&mut self, queue_id: i64, job: NewJob, holder: &Holder) -> Result<Pushed> {
-        self.tx.count(queue_id, holder.state, -1);
-        super::forget::erase(self.tx, holder.id)?;
-        let state = self.write_row(Lease { job: holder.id, token: holder.token }, queue_id, &job)?;
+    fn replace(&mut self, queue_id: i64, job: NewJob, holder: Holder) -> Result<Pushed> {
+        let Holder { met, token, .. } = holder;
+        let id = met.job.id;
+        self.tx.count(queue_id, met.job.state.kind(), -1);
+        super::forget::erase(self.tx, id)?;
+        let state = self.write_row(Lease { job: id, token }, queue_id, &job)?;
         self.tx.count(queue_id, state, 1);
-        Ok(Pushed { id: holder.id, queue: job.queue, outcome: PushOutcome::Replaced, state })
+        Ok(Pushed { id, queue: job.queue, outcome: PushOutcome::Replaced, state, met: Some(Box::new(met)) })
     }
 
     /// Writes the row of a job that was last claimed under `last`, or never, if its token is 0.
@@ -154,9 +160,9 @@ impl Push<'_, '_> {
 
     fn holder(&self, queue_id: i64, key: &str, job: &NewJob) -> Result<Option<Holder>> {
         let (is_shell, command) = row::command_columns(job.command.as_ref());
-        let sql = "select id, token, state, started_at is not null as has_started,
-              command is not :command or is_shell is not :is_shell
-                or (select body from payload where payload.id = payload_id) is not :payload as differs
+        let sql = "select id, token, started_at is not null as has_started, key_until,
+              command is not :command or is_shell is not :is_shell as is_other_command,
+              (select body from payload where payload.id = payload_id) is not :payload as is_other_payload
             from job
             where queue_id = :queue_id and key = :key and key_holds = 1";
         let mut query = self.tx.prepare_cached(sql).explain(self.tx.path())?;
@@ -169,13 +175,13 @@ impl Push<'_, '_> {
         };
         query
             .query_row(params, |row| {
-                Ok(Holder {
-                    id: row.get("id")?,
-                    token: row.get("token")?,
-                    state: row.get("state")?,
-                    has_started: row.get("has_started")?,
-                    differs: row.get("differs")?,
-                })
+                let met = Met {
+                    job: query::job(self.tx, row.get("id")?)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
+                    held_until: row.get("key_until")?,
+                    is_other_command: row.get("is_other_command")?,
+                    is_other_payload: row.get("is_other_payload")?,
+                };
+                Ok(Holder { token: row.get("token")?, has_started: row.get("has_started")?, met })
             })
             .optional()
             .explain(self.tx.path())

@@ -1,0 +1,49 @@
+//! Jobs that are not forgotten, because they still hold their keys, or not put back, because others do.
+
+use std::collections::BTreeSet;
+
+use super::Ctx;
+use crate::clock::Timestamp;
+use crate::exit::Failure;
+use crate::job::{JobId, StateKind};
+use crate::render::words;
+use crate::store::HeldKeys;
+
+/// Why a job is not put back whose key another holds: one that was pushed since, or one that was put back before it.
+pub(super) fn by_other(id: JobId, state: StateKind, other: JobId) -> String {
+    let holds = if other > id { "is newer and holds its key" } else { "holds its key by now" };
+    format!("job {id} stays {}: job {other} {holds}", state.name())
+}
+
+/// Whether a verb that forgets jobs also forgets their keys.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct FreeKeys {
+    /// Also jobs that have ended and still hold their keys, which are free then
+    #[arg(long)]
+    free_keys: bool,
+}
+
+impl FreeKeys {
+    /// What the store is told of it.
+    pub(super) fn rule(self, now: Timestamp) -> HeldKeys {
+        if self.free_keys { HeldKeys::Freed } else { HeldKeys::Kept { now } }
+    }
+
+    /// Those of `ids` that are not to be forgotten and until when, in their order.
+    pub(super) fn kept(self, ctx: &mut Ctx, ids: &[JobId]) -> Result<Vec<(JobId, Timestamp)>, Failure> {
+        let now = ctx.now();
+        if self.free_keys { Ok(Vec::new()) } else { Ok(ctx.store()?.keys_held(ids, now)?) }
+    }
+
+    /// Takes those out of `ids` that are not to be forgotten and says so of each; answers which.
+    pub(super) fn spare(self, ctx: &mut Ctx, ids: &mut Vec<JobId>) -> Result<BTreeSet<JobId>, Failure> {
+        let kept = self.kept(ctx, ids)?;
+        for (id, until) in &kept {
+            let until = words::local(*until, &ctx.ui.look);
+            ctx.ui.say(format_args!("job {id} stays: it holds its key until {until}; to free that: --free-keys"));
+        }
+        let kept: BTreeSet<JobId> = kept.into_iter().map(|(id, _)| id).collect();
+        ids.retain(|id| !kept.contains(id));
+        Ok(kept)
+    }
+}
