@@ -161,7 +161,7 @@ impl Capture {
 
 /// The room for so many bytes, at most [`CAP`]: doubled as they come, and never more than they may need.
 fn room(len: usize) -> usize {
-    len.next_power_of_two().min(CAP)
+    if len == 0 { 0 } else { len.next_power_of_two().min(CAP) }
 }
 
 #[cfg(test)]

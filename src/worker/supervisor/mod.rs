@@ -103,12 +103,12 @@ pub(super) struct Supervisor<'a> {
     /// What ended and is not settled yet, with what to say of it.
     ended: Vec<(Settlement, Option<Ended>)>,
     asked: Option<Asked>,
+    /// What was settled and is not durable yet.
+    unconfirmed: VecDeque<Vec<Ended>>,
     /// What of that was not given to the writer to sync yet.
     unsynced: Unsynced,
     /// Before when no sync is asked for while jobs run; `None` while there is one.
     next_sync: Option<Uptime>,
-    /// What was settled and is not durable yet.
-    unconfirmed: VecDeque<Vec<Ended>>,
     /// Whether there may be work that has not been asked for.
     may_find_work: bool,
     /// Whether the keeper might still bring back jobs of dead workers, as of before the news were read.
