@@ -9,7 +9,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::command::{
     Answer, Ctx, backup, cancel, completions, delete, dlq, doctor, generate, help, import, inside, list, logs, prune,
-    push, queue, retry, run, show, stats, systemd, update, wait, r#where, why, work, workers,
+    push, queue, retry, run, show, stats, step, systemd, update, wait, r#where, why, work, workers,
 };
 use crate::config::{self, ColorChoice, Config, Global};
 use crate::exit::Failure;
@@ -71,6 +71,11 @@ enum ShortInside {
 }
 
 #[derive(clap::Subcommand, Debug)]
+enum ShortStep {
+    Step(step::Step),
+}
+
+#[derive(clap::Subcommand, Debug)]
 enum Verb {
     #[command(aliases = ["add", "enqueue", "submit"])]
     Push(push::Push),
@@ -79,6 +84,7 @@ enum Verb {
     Work(work::Work),
     #[command(name = "self")]
     Inside(inside::Inside),
+    Step(step::Step),
     #[command(alias = "ls")]
     List(list::List),
     #[command(aliases = ["inspect", "describe"])]
@@ -158,6 +164,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Reads the line. What a short tree does not take, the whole one explains.
 fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let short = parse_short::<ShortPush>(args).or_else(|| parse_short::<ShortInside>(args));
+    let short = short.or_else(|| parse_short::<ShortStep>(args));
     short.map_or_else(|| Cli::try_parse_from(args), Ok)
 }
 
@@ -179,6 +186,12 @@ impl From<ShortInside> for Verb {
     }
 }
 
+impl From<ShortStep> for Verb {
+    fn from(ShortStep::Step(verb): ShortStep) -> Self {
+        Self::Step(verb)
+    }
+}
+
 /// The tree of verbs, for completion.
 pub fn tree() -> clap::Command {
     Cli::command()
@@ -191,6 +204,7 @@ fn run(verb: Verb, ctx: &mut Ctx) -> Answer {
         Verb::Run(verb) => verb.run(ctx),
         Verb::Work(verb) => verb.run(ctx),
         Verb::Inside(verb) => verb.run(ctx),
+        Verb::Step(verb) => verb.run(ctx),
         Verb::List(verb) => verb.run(ctx),
         Verb::Show(verb) => verb.run(ctx),
         Verb::Logs(verb) => verb.run(ctx),

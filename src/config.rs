@@ -209,6 +209,11 @@ pub fn attempt() -> Option<(PathBuf, Lease)> {
     Some((PathBuf::from(var("QCTL_DB")?), lease))
 }
 
+/// The step that this runs in, as it is written; `None` outside of one.
+pub fn step() -> Option<String> {
+    var("QCTL_STEP")?.into_string().ok()
+}
+
 /// The working directory.
 ///
 /// # Errors

@@ -57,6 +57,14 @@ pub fn heed(wish: &Wish, verdict: Verdict, report: &Report) -> Option<Granted> {
         (Outcome::Succeeded | Outcome::Failed, Wish::Snooze(pause)) => {
             Some(Granted { verdict: again(*pause), outcome: Outcome::Snoozed, error: None })
         }
+        (Outcome::Succeeded | Outcome::Failed, Wish::Sleep(until)) => {
+            Some(Granted { verdict: Verdict::Retry { due: *until }, outcome: Outcome::Snoozed, error: None })
+        }
+        (Outcome::Succeeded | Outcome::Failed | Outcome::Timeout, Wish::Doubt(step)) => {
+            let verdict = Verdict::Die { reason: Reason::Uncertain };
+            let error = Some(format!("step {step} was begun before; it may or may not have happened"));
+            Some(Granted { verdict, outcome: Outcome::Failed, error })
+        }
         (Outcome::Succeeded | Outcome::Failed | Outcome::Timeout, Wish::Bury(message)) => {
             let message = message.clone().or_else(|| report.error.clone()).unwrap_or_else(|| "buried".to_owned());
             let verdict = Verdict::Die { reason: Reason::Buried };
@@ -68,7 +76,7 @@ pub fn heed(wish: &Wish, verdict: Verdict, report: &Report) -> Option<Granted> {
             Verdict::Succeed | Verdict::HandBack | Verdict::Die { .. } | Verdict::Cancel => None,
         },
         (Outcome::Succeeded, Wish::RetryAfter(_))
-        | (Outcome::Timeout, Wish::Snooze(_))
+        | (Outcome::Timeout, Wish::Snooze(_) | Wish::Sleep(_))
         | (Outcome::Lost | Outcome::Released | Outcome::Snoozed | Outcome::Buried | Outcome::Cancelled, _) => None,
     }
 }

@@ -163,7 +163,7 @@ impl JobOptions {
 }
 
 /// One word is a line for the shell; more are a program and its arguments.
-fn command(mut words: Vec<OsString>) -> Result<Option<Command>, Failure> {
+pub(super) fn command(mut words: Vec<OsString>) -> Result<Option<Command>, Failure> {
     let is_blank = |word: &OsString| word.as_bytes().trim_ascii().is_empty();
     match words.len() {
         0 => Ok(None),

@@ -28,6 +28,11 @@ const N_DIGITS: usize = 32;
 /// `none`; the working directory. Nothing else goes in: neither queue nor labels, environment or terms.
 /// Another recipe would have two versions queue one job twice.
 pub(super) fn auto(command: Option<&Command>, payload: Option<&[u8]>, cwd: &[u8]) -> String {
+    format!("{AUTO}-{}", digest(command, payload, cwd))
+}
+
+/// What tells apart whatever does something else, in [`N_DIGITS`] digits.
+pub(super) fn digest(command: Option<&Command>, payload: Option<&[u8]>, cwd: &[u8]) -> String {
     let mut hash = Netstrings(hmac_sha256::Hash::new());
     hash.add(RECIPE);
     match command {
@@ -43,9 +48,7 @@ pub(super) fn auto(command: Option<&Command>, payload: Option<&[u8]>, cwd: &[u8]
         None => hash.add(b"none"),
     };
     hash.add(cwd);
-    let mut key = format!("{AUTO}-");
-    key.extend(hash.0.finalize().iter().flat_map(|byte| [byte >> 4, byte & 15]).take(N_DIGITS).map(digit));
-    key
+    hash.0.finalize().iter().flat_map(|byte| [byte >> 4, byte & 15]).take(N_DIGITS).map(digit).collect()
 }
 
 fn digit(nibble: u8) -> char {

@@ -2,7 +2,7 @@
 //!
 //! A verb knows no other verb. What several share stands in files of its own: how jobs are described
 //! (`draft`, `job_options`, `key`), answered (`pushed`), kept from others (`shared`), meant (`selection`), followed (`follow`) and
-//! waited for (`waiter`, `awaited`, `unserved`), and what is left behind about them (`report`,
+//! waited for (`waiter`, `awaited`, `unserved`), whose job a verb is called inside of (`lease`), and what is left behind about them (`report`,
 //! `whole_file`); `held` is what is not forgotten. `outside` is for tests.
 
 mod awaited;
@@ -24,6 +24,7 @@ pub(crate) mod import;
 pub(crate) mod inside;
 mod job_options;
 mod key;
+mod lease;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub mod outside;
@@ -38,6 +39,7 @@ mod selection;
 mod shared;
 pub(crate) mod show;
 pub(crate) mod stats;
+pub(crate) mod step;
 pub(crate) mod systemd;
 mod unserved;
 pub(crate) mod update;

@@ -46,7 +46,7 @@ fn retry(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], changes: &mut Vec<Change>) 
     let mut exit = Exit::Done;
     for &(id, before) in jobs {
         let mut holder = None;
-        let (outcome, state) = match ctx.store()?.retry(id, &states, now)? {
+        let (outcome, state) = match ctx.store()?.retry(id, &states, None, now)? {
             Retried::Ready => {
                 ctx.ui.hint(format_args!("job {id} is ready"));
                 (RETRIED, Some(StateKind::Ready))
@@ -62,7 +62,7 @@ fn retry(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], changes: &mut Vec<Change>) 
                 exit = exit.or(Exit::Refused);
                 ("key_taken", Some(before))
             }
-            Retried::Unknown => {
+            Retried::Unknown | Retried::NoStep => {
                 exit = exit.or(Exit::NotFound);
                 ("not_found", None)
             }

@@ -6,12 +6,11 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
-use super::{Answer, Ctx, value};
-use crate::config::{self, ChosenBy};
+use super::{Answer, Ctx, lease, value};
 use crate::exit::{Exit, Failure};
 use crate::job::{self, Lease, Wish};
 use crate::render::json;
-use crate::store::{Standing, Target};
+use crate::store::Standing;
 use crate::ui::Format;
 
 /// Say from inside a job what is to become of it, and how far it is
@@ -105,7 +104,7 @@ struct RetryAfter {
 
 impl Inside {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
-        let lease = own_lease(ctx)?;
+        let lease = lease::own(ctx)?;
         let (said, standing) = match self.word {
             Word::Progress(Progress { percent, message }) => {
                 let progress = job::Progress { percent, message: kept(message) };
@@ -119,8 +118,7 @@ impl Inside {
             // Who is to be stopped may still say something; what it asks for does not count then.
             Standing::Held | Standing::CancelRequested => {}
             Standing::Lost => {
-                return Err(Failure::refused(format!("job {} is no longer this attempt's", lease.job))
-                    .hint("its lease was lost: leave the job to whoever has it now"));
+                return Err(lease::lost(lease));
             }
         }
         if ctx.ui.format == Format::Json {
@@ -132,20 +130,6 @@ impl Inside {
 
 fn wish(ctx: &mut Ctx, lease: Lease, wish: &Wish) -> Result<(&'static str, Standing), Failure> {
     Ok((wish.name(), ctx.store()?.wish(lease, wish)?))
-}
-
-/// The lease of the attempt that this runs in, whose queue is the one that is used.
-fn own_lease(ctx: &Ctx) -> Result<Lease, Failure> {
-    let Some((db, lease)) = config::attempt() else {
-        return Err(Failure::usage("this is not inside a job")
-            .hint("call it from the command of a job: QCTL_DB, QCTL_JOB_ID and QCTL_TOKEN say which"));
-    };
-    let (Target::Sqlite(path), chosen_by) = ctx.target()?;
-    // In another file the numbers mean another job.
-    if chosen_by == ChosenBy::Flag && path != db {
-        return Err(Failure::usage("the job that this is inside of is in another queue file").hint("leave --db out"));
-    }
-    Ok(lease)
 }
 
 fn kept(message: Option<OsString>) -> Option<String> {

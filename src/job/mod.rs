@@ -10,6 +10,7 @@ mod id;
 mod new;
 mod pace;
 mod state;
+mod step;
 mod wish;
 
 pub use attempt::{Attempt, Chunk, Outcome, Report, Settlement, Stream, Usage, Verdict};
@@ -19,4 +20,8 @@ pub use id::{BadName, IdRange, JobId, Lease, QueueName, QueuePattern, Token, Wor
 pub use new::{Backoff, Command, Context, Defaults, Due, EnvVars, Jitter, KeyRule, Labels, NewJob, OnDuplicate, Terms};
 pub use pace::{Histogram, Pace};
 pub use state::{Claimed, Ending, Job, Reason, State, StateKind};
+pub use step::{
+    BadStep, Begun, OnUncertain, Printed, Step, StepCall, StepEnd, StepOutput, StepPath, StepRefusal, StepRun,
+    StepState,
+};
 pub use wish::{Granted, Heed, Progress, Wish, message, unheeded};

@@ -17,6 +17,20 @@ pub enum Command {
     Program(Vec<Vec<u8>>),
 }
 
+/// The shell that runs shell lines; by its full path, so that it is started the quick way and not
+/// looked for where a job's `PATH` points.
+const SHELL: &[u8] = b"/bin/sh";
+
+impl Command {
+    /// The words that run it.
+    pub fn argv(&self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Shell(line) => vec![SHELL.to_vec(), b"-c".to_vec(), line.clone()],
+            Self::Program(words) => words.clone(),
+        }
+    }
+}
+
 /// Names and values of environment variables, in the order they are set.
 pub type EnvVars = Vec<(Vec<u8>, Vec<u8>)>;
 

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use super::attempt::{Outcome, Report, Verdict};
+use super::step::StepPath;
+use crate::clock::Timestamp;
 
 /// What an attempt asks for when it ends. Of several the last counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,10 @@ pub enum Wish {
     Bury(Option<String>),
     /// That, if it fails, the next attempt comes this long after its end.
     RetryAfter(Duration),
+    /// To be run again at this time, without being counted: it came to a step that lets time pass.
+    Sleep(Timestamp),
+    /// Not to be run again: this step of it may or may not have happened.
+    Doubt(StepPath),
 }
 
 impl Wish {
@@ -23,6 +29,8 @@ impl Wish {
             Self::Snooze(_) => "snooze",
             Self::Bury(_) => "bury",
             Self::RetryAfter(_) => "retry_after",
+            Self::Sleep(_) => "sleep",
+            Self::Doubt(_) => "doubt",
         }
     }
 }

@@ -132,7 +132,7 @@ fn check_folder(folder: &Path) -> Result<(), SpawnError> {
     }
 }
 
-fn blame(error: io::Error, program: PathBuf) -> SpawnError {
+pub(super) fn blame(error: io::Error, program: PathBuf) -> SpawnError {
     match error.kind() {
         io::ErrorKind::NotFound => SpawnError::NotFound(program),
         io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => SpawnError::NoRoom(error),
@@ -145,7 +145,7 @@ fn blame(error: io::Error, program: PathBuf) -> SpawnError {
 
 /// A file in memory that holds `bytes`, to be read from its beginning. Unlike a pipe it takes any
 /// number of them at once, and nobody has to stand by to feed it.
-fn bytes_to_read(bytes: &[u8]) -> io::Result<Stdio> {
+pub(super) fn bytes_to_read(bytes: &[u8]) -> io::Result<Stdio> {
     let mut file = File::from(memfd_create("qctl-payload", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(bytes)?;
     file.rewind()?;

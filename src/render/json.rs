@@ -14,7 +14,8 @@ use super::field::Field;
 use super::{Finding, Worker, text, words};
 use crate::clock::Timestamp;
 use crate::job::{
-    Attempt, Chunk, Command, Event, Job, JobId, Lease, Pace, Queue, Report, State, StateKind, Stream, Token,
+    Attempt, Chunk, Command, Event, Job, JobId, Lease, Pace, Queue, Report, State, StateKind, Step, StepState, Stream,
+    Token,
 };
 
 /// A document with one key.
@@ -68,6 +69,28 @@ pub fn job(job: &Job) -> Value {
         value[name] = exact;
     }
     value
+}
+
+/// A step of a job.
+pub fn step(step: &Step) -> Value {
+    let (mut bytes, mut exit_code, mut wakes_at) = (None, None, None);
+    match step.state {
+        StepState::Recorded { bytes: n } => bytes = Some(n),
+        StepState::Failed { exit_code: code } => exit_code = code,
+        StepState::Sleeping { until } => wakes_at = Some(words::utc(until)),
+        StepState::Running | StepState::Uncertain => {}
+    }
+    json!({
+        "name": step.path.to_string(),
+        "state": step.state.name(),
+        "attempt": step.token.get(),
+        "started_at": words::utc(step.started_at),
+        "ended_at": step.ended_at.map(words::utc),
+        "exit_code": exit_code,
+        "bytes": bytes,
+        "wakes_at": wakes_at,
+        "key": step.key,
+    })
 }
 
 /// These fields of a job; all that the public JSON has, where none is named.

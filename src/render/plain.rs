@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::field::Field;
 use super::{Finding, Look, Worker, text, words};
-use crate::job::{Job, Pace, Queue, StateKind};
+use crate::job::{Job, Pace, Queue, StateKind, Step, StepState};
 
 /// These fields of each job; for `list`, [`Field::PLAIN`].
 pub fn jobs(jobs: &[Job], fields: &[Field], look: &Look) -> String {
@@ -70,6 +70,24 @@ pub fn workers(workers: &[Worker], look: &Look) -> String {
             words::ids(&worker.running),
             words::local(worker.since, look),
             words::local(worker.heartbeat_at, look),
+        ]
+    }))
+}
+
+/// `name state attempt started_at ended_at exit_code bytes key` of each step.
+pub fn steps(steps: &[Step], look: &Look) -> String {
+    lines(steps.iter().map(|step| {
+        let exit_code = if let StepState::Failed { exit_code } = step.state { exit_code } else { None };
+        let bytes = if let StepState::Recorded { bytes } = step.state { Some(bytes) } else { None };
+        [
+            text::safe(step.path.to_string().as_bytes()),
+            step.state.name().to_owned(),
+            step.token.to_string(),
+            words::local(step.started_at, look),
+            step.ended_at.map(|at| words::local(at, look)).unwrap_or_default(),
+            exit_code.map(|code| code.to_string()).unwrap_or_default(),
+            bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
+            step.key.clone(),
         ]
     }))
 }

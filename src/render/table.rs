@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::field::Field;
 use super::{Finding, Look, Worker, bars, text, words};
-use crate::job::{Job, Pace, Queue, StateKind};
+use crate::job::{Job, Pace, Queue, StateKind, Step, StepState};
 
 /// The narrowest a last column gets while another can give way.
 const MIN_LAST: usize = 16;
@@ -149,6 +149,30 @@ pub fn workers(workers: &[Worker], look: &Look) -> String {
         ("HEARTBEAT", 1),
         ("RUNNING", 0),
     ];
+    fit(&header, rows.collect(), look)
+}
+
+/// The steps of `step list`.
+pub fn steps(steps: &[Step], look: &Look) -> String {
+    let rows = steps.iter().map(|step| {
+        let end = match step.state {
+            StepState::Recorded { bytes } => format!("printed {}", words::bytes(bytes)),
+            StepState::Failed { exit_code: Some(code) } => format!("exit {code}"),
+            StepState::Failed { exit_code: None } => "died of a signal".to_owned(),
+            StepState::Sleeping { until } => format!("until {}", words::local(until, look)),
+            StepState::Uncertain => "it may or may not have happened".to_owned(),
+            StepState::Running => String::new(),
+        };
+        vec![
+            text::safe(step.path.to_string().as_bytes()),
+            step.state.name().to_owned(),
+            step.token.to_string(),
+            words::local(step.started_at, look),
+            step.ended_at.map_or("-".to_owned(), |at| words::length(at.since(step.started_at))),
+            end,
+        ]
+    });
+    let header = [("STEP", 0), ("STATE", 0), ("ATTEMPT", 3), ("BEGUN", 2), ("TOOK", 1), ("END", 0)];
     fit(&header, rows.collect(), look)
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
-    Chunk, Claimed, Context, Granted, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind, Tally,
-    WorkerId,
+    Chunk, Claimed, Context, Granted, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind, StepPath,
+    StepRefusal, Tally, WorkerId,
 };
 
 /// What became of one pushed job.
@@ -243,8 +243,36 @@ pub enum Retried {
     WrongState(StateKind),
     /// A newer job holds its key.
     KeyTaken(JobId),
+    /// It has no such step to be run from.
+    NoStep,
     /// There is no such job.
     Unknown,
+}
+
+/// What became of steps that were to be forgotten.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forgotten {
+    /// These are, in the order in which they were begun.
+    Steps(Vec<StepPath>),
+    /// The job runs; nothing was done.
+    Running,
+    /// The job has no such step; nothing was done.
+    NoStep(StepPath),
+    /// There is no such job.
+    NoJob,
+}
+
+/// What is to be done about a step that lets time pass.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slept {
+    /// Nothing: it has passed.
+    Passed,
+    /// The attempt is to end; the next one comes at this time.
+    Until(Timestamp),
+    /// Nothing: the attempt is refused it.
+    Refused(StepRefusal),
 }
 
 /// What became of an update.

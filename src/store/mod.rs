@@ -12,20 +12,23 @@ mod answer;
 pub(crate) mod conformance;
 mod error;
 pub mod sqlite;
+mod step_file;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 pub use answer::{
-    Ahead, Cancelled, HeldKeys, Mark, Met, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried, Serving, Settled,
-    Standing, Tidy, Turn, Turned, Updated, Worker,
+    Ahead, Cancelled, Forgotten, HeldKeys, Mark, Met, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried,
+    Serving, Settled, Slept, Standing, Tidy, Turn, Turned, Updated, Worker,
 };
 pub use error::{Error, Result};
+pub use step_file::StepFile;
 
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
-    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page, Progress,
-    Queue, QueueName, QueueSettings, Retention, StateKind, Stream, Token, Wish, WorkerId,
+    Attempt, Begun, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page,
+    Progress, Queue, QueueName, QueueSettings, Retention, StateKind, Step, StepCall, StepEnd, StepOutput, StepPath,
+    Stream, Token, Wish, WorkerId,
 };
 
 /// A durable queue of jobs.
@@ -148,6 +151,66 @@ pub trait Store: Send {
     /// Those of any write.
     fn note_progress(&mut self, lease: Lease, progress: &Progress) -> Result<Standing>;
 
+    /// Has a running attempt come to a step. Where the answer is that it is to be run, that it began is on
+    /// record and survives a power cut.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write, and [`Error::Refused`] where the file is gone that holds what it printed.
+    fn begin_step(&mut self, lease: Lease, call: &StepCall, now: Timestamp) -> Result<Begun>;
+
+    /// Puts on record how a step ended that the attempt was told to run, and prolongs the lease of its worker.
+    /// Of an attempt whose lease is lost nothing is put on record.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn end_step(&mut self, lease: Lease, path: &StepPath, end: &StepEnd, at: Moment) -> Result<Standing>;
+
+    /// A file for what a step prints beyond what is kept in a row; `key` is that of the step.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`].
+    fn step_file(&self, lease: Lease, key: &str) -> Result<StepFile>;
+
+    /// Records a value as what a step printed, unless the step is recorded; answers what is recorded then.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::begin_step`].
+    fn set_step(&mut self, lease: Lease, call: &StepCall, value: &[u8], at: Moment) -> Result<Begun>;
+
+    /// Has a running attempt come to a step that lets time pass until `until`; when it was first come to
+    /// decides. As long as that is not over, the attempt is noted to sleep, as [`Store::wish`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn sleep_step(&mut self, lease: Lease, call: &StepCall, until: Timestamp, now: Timestamp) -> Result<Slept>;
+
+    /// The steps of a job, in the order in which they were first begun; none where there is no such job.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn steps(&mut self, id: JobId) -> Result<Vec<Step>>;
+
+    /// What a recorded step printed; `None` where none is recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read, and [`Error::Refused`] where the file is gone that holds it.
+    fn step_output(&mut self, id: JobId, path: &StepPath) -> Result<Option<StepOutput>>;
+
+    /// Forgets steps of a job that does not run, all or none, so that they are run again. With a step goes
+    /// what is inside of it and what it is inside of.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn reset_steps(&mut self, id: JobId, paths: &[StepPath]) -> Result<Forgotten>;
+
     /// The running jobs whose worker is dead, or silent for longer than its lease, and those that
     /// have been taken away.
     ///
@@ -201,12 +264,19 @@ pub trait Store: Send {
     /// Those of any write.
     fn cancel(&mut self, id: JobId, now: Timestamp) -> Result<Cancelled>;
 
-    /// Makes a job ready again, with the same id and its attempts counted from zero.
+    /// Makes a job ready again, with the same id and its attempts counted from zero. Its recorded steps are
+    /// not run again, but for `from_step` and those that were begun after it, which are forgotten.
     ///
     /// # Errors
     ///
     /// Those of any write.
-    fn retry(&mut self, id: JobId, states: &[StateKind], now: Timestamp) -> Result<Retried>;
+    fn retry(
+        &mut self,
+        id: JobId,
+        states: &[StateKind],
+        from_step: Option<&StepPath>,
+        now: Timestamp,
+    ) -> Result<Retried>;
 
     /// Changes what may still be changed of a job, all of it or nothing.
     ///

@@ -7,18 +7,13 @@ use std::path::Path;
 use crate::job::{Claimed, Command, WorkerId};
 use crate::process::Launch;
 
-/// The shell that runs shell lines; by its full path, so that it is started the quick way and not
-/// looked for where a job's `PATH` points.
-const SHELL: &str = "/bin/sh";
-
 /// The words to run: the job's own command, or the handler with the job's arguments appended.
 ///
 /// `None` where there is neither.
 pub(super) fn argv(command: Option<&Command>, handler: Option<&Vec<Vec<u8>>>) -> Option<Vec<Vec<u8>>> {
     match (handler, command) {
         (None, None) => None,
-        (None, Some(Command::Shell(line))) => Some(vec![SHELL.into(), b"-c".to_vec(), line.clone()]),
-        (None, Some(Command::Program(words))) => Some(words.clone()),
+        (None, Some(command)) => Some(command.argv()),
         (Some(handler), None) => Some(handler.clone()),
         (Some(handler), Some(Command::Shell(line))) => Some([handler.as_slice(), std::slice::from_ref(line)].concat()),
         (Some(handler), Some(Command::Program(words))) => Some([handler.as_slice(), words].concat()),
@@ -53,11 +48,14 @@ fn about(claimed: &Claimed, db: &Path, worker: WorkerId) -> Vec<(Vec<u8>, Vec<u8
         text("QCTL_ATTEMPT", job.attempt.to_string()),
         text("QCTL_MAX_ATTEMPTS", job.max_attempts.to_string()),
         text("QCTL_QUEUE", job.queue.to_string()),
-        // Empty rather than absent: that of a job around this worker would show through.
+        // This one and the last two: empty rather than absent, or those of a job around this worker
+        // would show through.
         text("QCTL_KEY", job.key.clone().unwrap_or_default()),
         (b"QCTL_DB".to_vec(), db.as_os_str().as_bytes().to_vec()),
         text("QCTL_WORKER", worker.to_string()),
         text("QCTL_TOKEN", claimed.lease.token.to_string()),
+        text("QCTL_STEP", String::new()),
+        text("QCTL_STEP_KEY", String::new()),
     ];
     vars.extend(job.labels.iter().map(|(name, value)| text(&label_variable(name), value.clone())));
     vars

@@ -20,7 +20,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("exit", &["store", "worker"]),
     ("ui", &["exit", "render"]),
     ("config", &["clock", "job", "render", "store", "ui"]),
-    ("command", &["clock", "config", "exit", "job", "policy", "render", "signal", "store", "ui", "wake", "worker"]),
+    (
+        "command",
+        &["clock", "config", "exit", "job", "policy", "process", "render", "signal", "store", "ui", "wake", "worker"],
+    ),
     ("cli", &["command", "config", "exit"]),
 ];
 

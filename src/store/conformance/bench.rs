@@ -221,6 +221,13 @@ pub(super) fn heed(wish: &Wish, _: Verdict, report: &Report) -> Option<Granted> 
             let verdict = Verdict::Die { reason: Reason::Buried };
             Some(Granted { verdict, outcome: Outcome::Buried, error: message.clone() })
         }
+        Wish::Sleep(until) => {
+            Some(Granted { verdict: Verdict::Retry { due: *until }, outcome: Outcome::Snoozed, error: None })
+        }
+        Wish::Doubt(_) => {
+            let verdict = Verdict::Die { reason: Reason::Uncertain };
+            Some(Granted { verdict, outcome: Outcome::Failed, error: None })
+        }
         Wish::RetryAfter(_) => None,
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn a_job_that_was_asked_to_stop_and_runs_again_is_not_asked_again(ope
     let claimed = bench.claim_one();
     let _ = bench.store.cancel(id, bench.now).expect("a cancellation");
     bench.end(&claimed, Outcome::Cancelled, Verdict::Cancel);
-    assert_eq!(bench.store.retry(id, &FINAL, bench.now).expect("a retry"), Retried::Ready);
+    assert_eq!(bench.store.retry(id, &FINAL, None, bench.now).expect("a retry"), Retried::Ready);
     let again = bench.claim_one();
     assert_eq!(bench.store.standings(&[again.lease]).expect("the standings")[0].1, Standing::Held);
 }
@@ -93,7 +93,7 @@ pub(crate) fn a_retried_job_is_ready_under_its_number_with_all_its_attempts(open
     for state in FINAL {
         let id = ended(&mut queue, state);
         queue.advance(5);
-        assert_eq!(queue.store.retry(id, &[state], queue.now).expect("a retry"), Retried::Ready);
+        assert_eq!(queue.store.retry(id, &[state], None, queue.now).expect("a retry"), Retried::Ready);
 
         let job = queue.job(id);
         assert_eq!((job.state, job.run_at), (State::Ready { since: queue.now }, queue.now));
@@ -115,7 +115,7 @@ pub(crate) fn a_retried_job_does_not_expire(open: &Open) {
     let id = queue.push(job("a").expires(queue.in_secs(5)));
     queue.advance(5);
     assert_eq!(queue.claim_ids(), []);
-    assert_eq!(queue.store.retry(id, &FINAL, queue.now).expect("a retry"), Retried::Ready);
+    assert_eq!(queue.store.retry(id, &FINAL, None, queue.now).expect("a retry"), Retried::Ready);
     assert_eq!(queue.job(id).expires_at, None);
     assert_eq!(queue.claim_ids(), [id]);
 }
@@ -123,7 +123,7 @@ pub(crate) fn a_retried_job_does_not_expire(open: &Open) {
 pub(crate) fn a_job_that_waits_for_its_time_may_be_retried_now(open: &Open) {
     let mut queue = Bench::new(open);
     let id = queue.push(job("a").due(queue.in_secs(60)));
-    assert_eq!(queue.store.retry(id, &[StateKind::Scheduled], queue.now).expect("a retry"), Retried::Ready);
+    assert_eq!(queue.store.retry(id, &[StateKind::Scheduled], None, queue.now).expect("a retry"), Retried::Ready);
     queue.assert_counters_agree();
     assert_eq!(queue.claim_ids(), [id]);
 }
@@ -135,12 +135,12 @@ pub(crate) fn a_retry_is_refused_where_it_is_not_meant(open: &Open) {
         let before = queue.job(id);
         let others: Vec<_> = StateKind::ALL.into_iter().filter(|&other| other != state).collect();
         for states in [&others[..], &[]] {
-            let answer = queue.store.retry(id, states, queue.now).expect("a retry");
+            let answer = queue.store.retry(id, states, None, queue.now).expect("a retry");
             assert_eq!(answer, Retried::WrongState(state));
         }
         assert_eq!(queue.job(id), before);
     }
-    assert_eq!(queue.store.retry(NOBODY, &StateKind::ALL, queue.now).expect("a retry"), Retried::Unknown);
+    assert_eq!(queue.store.retry(NOBODY, &StateKind::ALL, None, queue.now).expect("a retry"), Retried::Unknown);
     queue.assert_counters_agree();
 }
 

@@ -273,7 +273,7 @@ pub(crate) fn a_lease_on_a_replaced_job_is_lost(open: &Open) {
 pub(crate) fn a_retried_job_takes_its_key_again(open: &Open) {
     let mut queue = Bench::new(open);
     let id = dead_with_key(&mut queue);
-    assert_eq!(queue.store.retry(id, &[StateKind::Dead], queue.now).expect("a retry"), Retried::Ready);
+    assert_eq!(queue.store.retry(id, &[StateKind::Dead], None, queue.now).expect("a retry"), Retried::Ready);
     assert_eq!(queue.offer(job("a").key("k")).id, id);
 }
 
@@ -281,7 +281,7 @@ pub(crate) fn a_retry_gives_way_to_a_newer_job_with_its_key(open: &Open) {
     let mut queue = Bench::new(open);
     let id = dead_with_key(&mut queue);
     let newer = queue.push(job("a").key("k"));
-    assert_eq!(queue.store.retry(id, &[StateKind::Dead], queue.now).expect("a retry"), Retried::KeyTaken(newer));
+    assert_eq!(queue.store.retry(id, &[StateKind::Dead], None, queue.now).expect("a retry"), Retried::KeyTaken(newer));
     assert_eq!(queue.state(id), StateKind::Dead);
     queue.assert_counters_agree();
 }
@@ -292,10 +292,10 @@ pub(crate) fn a_retry_does_not_give_way_to_a_key_whose_time_is_over(open: &Open)
     let newer = queue.push(job("a").key("k").held_until(queue.in_secs(10)));
     let claimed = queue.claim_one();
     queue.succeed(&claimed);
-    assert_eq!(queue.store.retry(id, &[StateKind::Dead], queue.now).expect("a retry"), Retried::KeyTaken(newer));
+    assert_eq!(queue.store.retry(id, &[StateKind::Dead], None, queue.now).expect("a retry"), Retried::KeyTaken(newer));
 
     queue.advance(10);
-    assert_eq!(queue.store.retry(id, &[StateKind::Dead], queue.now).expect("a retry"), Retried::Ready);
+    assert_eq!(queue.store.retry(id, &[StateKind::Dead], None, queue.now).expect("a retry"), Retried::Ready);
     assert_eq!(queue.offer(job("a").key("k")).id, id);
 }
 

@@ -239,7 +239,7 @@ impl<'o> Pair<'o> {
         use StateKind::{Cancelled, Dead, Retrying, Scheduled, Succeeded};
         let (id, now) = (self.id(nth), self.now());
         let states = if any_waiting { [Scheduled, Retrying, Dead] } else { [Dead, Cancelled, Succeeded] };
-        let answer = self.there.store.retry(id, &states, now).expect("an answer");
+        let answer = self.there.store.retry(id, &states, None, now).expect("an answer");
         assert_eq!(answer, self.model.retry(id, &states, now));
     }
 

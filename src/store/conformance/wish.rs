@@ -68,7 +68,7 @@ pub(crate) fn a_snooze_is_counted_apart_from_the_attempts(open: &Open) {
         assert!(queue.claim(1).is_empty(), "not before its time");
         queue.now = due;
     }
-    let _ = queue.store.retry(id, &[StateKind::Retrying], queue.now).expect("an answer");
+    let _ = queue.store.retry(id, &[StateKind::Retrying], None, queue.now).expect("an answer");
     assert_eq!(queue.job(id).snoozes, 0, "from zero, as its attempts");
 }
 

@@ -7,10 +7,11 @@ use rusqlite::{OptionalExtension as _, named_params};
 use super::push::{find_or_add_context, free_key, queue_id};
 use super::query;
 use super::row::{self, Explain as _};
+use super::step;
 use super::terms;
 use super::transaction::Txn;
 use crate::clock::Timestamp;
-use crate::job::{Due, JobChange, JobId, QueueName, QueueSettings, StateKind};
+use crate::job::{Due, JobChange, JobId, QueueName, QueueSettings, StateKind, StepPath};
 use crate::store::{Cancelled, Result, Retried, Updated};
 
 /// What a change must know of a job.
@@ -55,13 +56,24 @@ pub(super) fn cancel(tx: &Txn<'_>, id: JobId, now: Timestamp) -> Result<Cancelle
 }
 
 /// Puts a job that stands in one of `states` back. It takes its key again unless a newer job has it.
-pub(super) fn retry(tx: &Txn<'_>, id: JobId, states: &[StateKind], now: Timestamp) -> Result<Retried> {
+pub(super) fn retry(
+    tx: &Txn<'_>,
+    id: JobId,
+    states: &[StateKind],
+    from_step: Option<&StepPath>,
+    now: Timestamp,
+) -> Result<Retried> {
     let Some(found) = find(tx, id)? else { return Ok(Retried::Unknown) };
     if !states.contains(&found.state) {
         return Ok(Retried::WrongState(found.state));
     }
     if let Some(holder) = newer_holder(tx, id, &found, now)? {
         return Ok(Retried::KeyTaken(holder));
+    }
+    if let Some(path) = from_step
+        && !step::reset_from(tx, id, path)?
+    {
+        return Ok(Retried::NoStep);
     }
     let sql = "update job
         set state = 'ready', run_at = :now, attempt = 0, crashes = 0, snoozes = 0, finished_at = null, expires_at = null,

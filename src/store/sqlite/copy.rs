@@ -10,6 +10,8 @@ use rusqlite::{Connection, OpenFlags};
 use super::agree;
 use super::place;
 use super::row::Explain as _;
+use super::step;
+use super::step_file::Folder;
 use crate::store::{Error, Result};
 
 /// How many findings are told. A damaged file may have one for each page.
@@ -38,8 +40,8 @@ pub(super) fn examine(conn: &Connection) -> rusqlite::Result<Vec<String>> {
 
 /// Copies the queue as it is now to a new file.
 ///
-/// It gets its name last: what bears it is whole.
-pub(super) fn back_up(conn: &Connection, from: &Path, to: &Path) -> Result<()> {
+/// It gets its name last: what bears it is whole, and the files of its steps are where it looks for them.
+pub(super) fn back_up(conn: &Connection, from: &Folder, to: &Path) -> Result<()> {
     let refused = |source| Error::refused(to, source);
     if to.symlink_metadata().is_ok() {
         return Err(refused(std::io::Error::other("it is there already")));
@@ -54,7 +56,9 @@ pub(super) fn back_up(conn: &Connection, from: &Path, to: &Path) -> Result<()> {
         // The umask may have taken bits away that the owner needs.
         .and_then(|file| file.set_permissions(Permissions::from_mode(0o600)))
         .map_err(refused)?;
-    let done = fill(conn, from, &unfinished).and_then(|()| give_name(&unfinished, to).map_err(refused));
+    let done = fill(conn, from.queue(), &unfinished)
+        .and_then(|files| from.copy_to(&Folder::of(to), &files))
+        .and_then(|()| give_name(&unfinished, to).map_err(refused));
     if done.is_err() {
         let _ = std::fs::remove_file(&unfinished);
     }
@@ -62,15 +66,17 @@ pub(super) fn back_up(conn: &Connection, from: &Path, to: &Path) -> Result<()> {
 }
 
 /// All pages in one step: one instant's state, and an end however fast others write. SQLite reads
-/// from the log meanwhile, which therefore grows for as long.
-fn fill(conn: &Connection, from: &Path, to: &Path) -> Result<()> {
+/// from the log meanwhile, which therefore grows for as long. Answers which files its steps have.
+fn fill(conn: &Connection, from: &Path, to: &Path) -> Result<Vec<String>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut copy = Connection::open_with_flags(to, flags).explain(to)?;
     // It is synced once, as a whole, when it is complete.
     copy.execute_batch("pragma journal_mode = off; pragma synchronous = off;").explain(to)?;
     let backup = Backup::new(conn, &mut copy).explain(from)?;
-    match backup.step(-1).explain(to)? {
-        StepResult::Done => Ok(()),
+    let copied = backup.step(-1).explain(to)?;
+    drop(backup);
+    match copied {
+        StepResult::Done => step::files(&copy).explain(to),
         _ => Err(Error::Busy { waited: super::PATIENCE }),
     }
 }

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, named_params};
 use super::query;
 use super::row::Explain as _;
 use super::settle::piece_ids;
+use super::step;
 use super::transaction::Txn;
 use crate::clock::{self, Timestamp};
 use crate::job::{JobId, Pace, QueueName, Retention, StateKind, Tally};
@@ -77,7 +78,7 @@ pub(super) fn erase(tx: &Txn<'_>, id: JobId) -> Result<()> {
     }
     let mut delete = tx.prepare_cached("delete from output where id >= :first and id < :end").explain(tx.path())?;
     delete.execute(named_params! { ":first": first, ":end": end }).explain(tx.path())?;
-    Ok(())
+    step::erase(tx, id)
 }
 
 /// The oldest finished jobs of a queue that are no longer to be kept, at most `limit`.

@@ -23,6 +23,8 @@ mod query;
 mod row;
 mod schema;
 mod settle;
+mod step;
+mod step_file;
 mod terms;
 mod transaction;
 mod upkeep;
@@ -40,14 +42,16 @@ use self::gate::Gate;
 use self::log::Log;
 use self::presence::Presence;
 use self::row::Explain as _;
+use self::step_file::Folder;
 use super::{
-    Access, Ahead, Cancelled, HeldKeys, Mark, NewWorker, Orphan, Part, Place, Pushed, Removed, Result, Retried,
-    Standing, Store, Stray, Tidy, Turn, Turned, Updated, Worker,
+    Access, Ahead, Cancelled, Forgotten, HeldKeys, Mark, NewWorker, Orphan, Part, Place, Pushed, Removed, Result,
+    Retried, Slept, Standing, StepFile, Store, Stray, Tidy, Turn, Turned, Updated, Worker,
 };
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
-    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page, Progress,
-    Queue, QueueName, QueueSettings, Retention, StateKind, Stream, Token, Wish, WorkerId,
+    Attempt, Begun, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page,
+    Progress, Queue, QueueName, QueueSettings, Retention, StateKind, Step, StepCall, StepEnd, StepOutput, StepPath,
+    Stream, Token, Wish, WorkerId,
 };
 
 /// How long a verb waits for the write lock.
@@ -71,6 +75,7 @@ pub struct SqliteStore {
     log: Log,
     gate: Gate,
     presence: Presence,
+    folder: Folder,
     patience: Duration,
     /// What the last turn knew of what there is to claim.
     front: Option<Front>,
@@ -103,8 +108,8 @@ impl SqliteStore {
             place::sync_folder(&path)?;
         }
         drop(pass);
-        let (presence, log) = (Presence::new(path.clone(), lock), Log::new(wal));
-        Ok(Self { conn, gate, presence, path, log, patience, front: None })
+        let (presence, log, folder) = (Presence::new(path.clone(), lock), Log::new(wal), Folder::of(&path));
+        Ok(Self { conn, gate, presence, folder, path, log, patience, front: None })
     }
 
     /// Describes the file.
@@ -188,6 +193,7 @@ impl Store for SqliteStore {
             Ok((id, byte))
         })?;
         self.presence.keep(id, byte);
+        self.folder.sweep(&self.conn)?;
         Ok(id)
     }
 
@@ -246,6 +252,40 @@ impl Store for SqliteStore {
         self.write(|tx| wish::note_progress(tx, lease, progress))
     }
 
+    fn begin_step(&mut self, lease: Lease, call: &StepCall, now: Timestamp) -> Result<Begun> {
+        let folder = Folder::of(&self.path);
+        self.write_on_record(|tx| step::begin(tx, &folder, lease, call, now))
+    }
+
+    fn end_step(&mut self, lease: Lease, path: &StepPath, end: &StepEnd, at: Moment) -> Result<Standing> {
+        self.write_durably(|tx| step::end(tx, lease, path, end, at))
+    }
+
+    fn step_file(&self, lease: Lease, key: &str) -> Result<StepFile> {
+        self.folder.create(lease, key)
+    }
+
+    fn set_step(&mut self, lease: Lease, call: &StepCall, value: &[u8], at: Moment) -> Result<Begun> {
+        let folder = Folder::of(&self.path);
+        self.write_on_record(|tx| step::set(tx, &folder, lease, (call, value), at))
+    }
+
+    fn sleep_step(&mut self, lease: Lease, call: &StepCall, until: Timestamp, now: Timestamp) -> Result<Slept> {
+        self.write_on_record(|tx| step::sleep(tx, lease, (call, until), now))
+    }
+
+    fn steps(&mut self, id: JobId) -> Result<Vec<Step>> {
+        step::steps(&self.conn, id).explain(&self.path)
+    }
+
+    fn step_output(&mut self, id: JobId, path: &StepPath) -> Result<Option<StepOutput>> {
+        step::output(&self.conn, &self.folder, id, path)
+    }
+
+    fn reset_steps(&mut self, id: JobId, paths: &[StepPath]) -> Result<Forgotten> {
+        self.write_durably(|tx| step::reset(tx, id, paths))
+    }
+
     fn lost(&mut self, uptime: Uptime) -> Result<Vec<Orphan>> {
         upkeep::lost(self, uptime)
     }
@@ -273,8 +313,14 @@ impl Store for SqliteStore {
         self.write_durably(|tx| change::cancel(tx, id, now))
     }
 
-    fn retry(&mut self, id: JobId, states: &[StateKind], now: Timestamp) -> Result<Retried> {
-        self.write_durably(|tx| change::retry(tx, id, states, now))
+    fn retry(
+        &mut self,
+        id: JobId,
+        states: &[StateKind],
+        from_step: Option<&StepPath>,
+        now: Timestamp,
+    ) -> Result<Retried> {
+        self.write_durably(|tx| change::retry(tx, id, states, from_step, now))
     }
 
     fn update(&mut self, id: JobId, change: &JobChange, now: Timestamp) -> Result<Updated> {
@@ -389,7 +435,7 @@ impl Store for SqliteStore {
     }
 
     fn back_up(&mut self, to: &Path) -> Result<()> {
-        copy::back_up(&self.conn, &self.path, to)
+        copy::back_up(&self.conn, &self.folder, to)
     }
 
     fn check_place(&mut self) -> Result<()> {

@@ -174,7 +174,7 @@ pub(super) fn parts(path: &Path) -> Vec<Part> {
     if path.symlink_metadata().is_err() {
         return Vec::new();
     }
-    let beside = ["-wal", "-shm", "-lock", "-wake"].map(|suffix| beside(&path, suffix));
+    let beside = ["-wal", "-shm", "-lock", "-wake", "-steps"].map(|suffix| beside(&path, suffix));
     let folder = path.parent().map(Path::to_owned);
     std::iter::once(path).chain(beside).chain(folder).filter_map(part).collect()
 }

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_retention.sql"),
     include_str!("migrations/0003_holding.sql"),
     include_str!("migrations/0004_wish.sql"),
+    include_str!("migrations/0005_step.sql"),
 ];
 
 /// The newest schema that this qctl knows.

@@ -29,6 +29,25 @@ pub(super) struct Txn<'c> {
     counted: RefCell<BTreeMap<(i64, &'static str), i64>>,
     moved_since: RefCell<BTreeSet<(StateKind, i64)>>,
     paced: RefCell<BTreeMap<Beat, i64>>,
+    dropped_files: RefCell<Vec<String>>,
+}
+
+/// What a transaction answers, and whether it put anything on record that has to survive a power cut.
+pub(super) struct Entry<T> {
+    pub(super) answer: T,
+    pub(super) is_on_record: bool,
+}
+
+impl<T> Entry<T> {
+    /// Nothing that matters was written.
+    pub(super) fn none(answer: T) -> Self {
+        Self { answer, is_on_record: false }
+    }
+
+    /// Something was.
+    pub(super) fn made(answer: T) -> Self {
+        Self { answer, is_on_record: true }
+    }
 }
 
 /// More numbers than anybody uses up, and few enough for what is derived from the number of a job: those of
@@ -68,9 +87,11 @@ impl SqliteStore {
             counted: RefCell::default(),
             moved_since: RefCell::default(),
             paced: RefCell::default(),
+            dropped_files: RefCell::default(),
         };
         let done = work(&txn)?;
-        txn.commit()?;
+        let dropped_files = txn.commit()?;
+        self.folder.remove(&dropped_files);
         Ok(done)
     }
 
@@ -79,6 +100,15 @@ impl SqliteStore {
         let done = self.write(work)?;
         self.vouch()?;
         Ok(done)
+    }
+
+    /// The same where `work` says itself whether it put anything on record that has to survive one.
+    pub(super) fn write_on_record<T>(&mut self, work: impl FnOnce(&Txn<'_>) -> Result<Entry<T>>) -> Result<T> {
+        let Entry { answer, is_on_record } = self.write(work)?;
+        if is_on_record {
+            self.vouch()?;
+        }
+        Ok(answer)
     }
 
     /// Sees to it that the log is open before anything is committed.
@@ -160,7 +190,13 @@ impl<'c> Txn<'c> {
         *self.counted.borrow_mut().entry((0, sequence)).or_default() += n;
     }
 
-    fn commit(self) -> Result<()> {
+    /// Notes files of steps that nobody needs once this is committed.
+    pub(super) fn drop_files(&self, names: impl IntoIterator<Item = String>) {
+        self.dropped_files.borrow_mut().extend(names);
+    }
+
+    /// Answers the files that are to be removed now.
+    fn commit(self) -> Result<Vec<String>> {
         self.write_counters()?;
         self.write_pace()?;
         let path = self.path;
@@ -168,7 +204,8 @@ impl<'c> Txn<'c> {
         self.tx.commit().map_err(|error| match row::error(error, path) {
             Error::Backend(source) | Error::Failing { source, .. } => Error::Unknown { path: path.to_owned(), source },
             other => other,
-        })
+        })?;
+        Ok(self.dropped_files.into_inner())
     }
 
     fn write_counters(&self) -> Result<()> {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::row::Explain as _;
 use super::transaction::Txn;
-use crate::clock;
-use crate::job::{Lease, Progress, Wish};
+use crate::clock::{self, Timestamp};
+use crate::job::{Lease, Progress, StepPath, Wish};
 use crate::store::{Result, Standing};
 
 /// A wish as it is kept.
@@ -21,6 +21,8 @@ enum StoredWish {
     Snooze(u64),
     Bury(Option<String>),
     RetryAfter(u64),
+    Sleep(i64),
+    Doubt(String),
 }
 
 /// Progress as it is kept.
@@ -32,13 +34,19 @@ struct StoredProgress {
 
 /// Notes what an attempt asks for.
 pub(super) fn wish(tx: &Txn<'_>, lease: Lease, wish: &Wish) -> Result<Standing> {
+    note(tx, "update job set wish = :said", lease, &column(wish))
+}
+
+/// A wish as its column.
+fn column(wish: &Wish) -> String {
     let stored = match wish {
         Wish::Snooze(pause) => StoredWish::Snooze(whole_millis(*pause)),
         Wish::Bury(message) => StoredWish::Bury(message.clone()),
         Wish::RetryAfter(pause) => StoredWish::RetryAfter(whole_millis(*pause)),
+        Wish::Sleep(until) => StoredWish::Sleep(until.as_millis()),
+        Wish::Doubt(step) => StoredWish::Doubt(step.to_string()),
     };
-    let column = serde_json::to_string(&stored).expect("numbers and text are always JSON");
-    note(tx, "update job set wish = :said", lease, &column)
+    serde_json::to_string(&stored).expect("numbers and text are always JSON")
 }
 
 /// Notes how far along an attempt is.
@@ -69,6 +77,8 @@ pub(super) fn wish_in(column: &str) -> serde_json::Result<Wish> {
         StoredWish::Snooze(millis) => Wish::Snooze(Duration::from_millis(millis)),
         StoredWish::Bury(message) => Wish::Bury(message),
         StoredWish::RetryAfter(millis) => Wish::RetryAfter(Duration::from_millis(millis)),
+        StoredWish::Sleep(millis) => Wish::Sleep(Timestamp::from_millis(millis)),
+        StoredWish::Doubt(step) => Wish::Doubt(StepPath::parse(&step).map_err(serde::de::Error::custom)?),
     })
 }
 

@@ -1,0 +1,411 @@
+//! Recorded steps: what was begun, and what it printed.
+//!
+//! Every change is fenced as a settlement is: it is made only while the job runs under the very token
+//! that whoever asks has. A row is `begun`, `recorded`, `failed` or `sleeping`.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+
+use super::row::{self, Explain as _};
+use super::step_file::Folder;
+use super::transaction::{Entry, Txn};
+use super::wish;
+use crate::clock::{Moment, Timestamp};
+use crate::job::{
+    Begun, JobId, Lease, OnUncertain, Printed, StateKind, Step, StepCall, StepEnd, StepOutput, StepPath, StepRefusal,
+    StepRun, StepState, Token, Wish,
+};
+use crate::store::{Forgotten, Result, Slept, Standing};
+
+/// A row of `step`, what it printed left out.
+struct Found {
+    state: String,
+    seen: Token,
+    key: String,
+    command: Option<String>,
+    input: Option<String>,
+    wake_at: Option<Timestamp>,
+}
+
+/// Comes to a step.
+pub(super) fn begin(
+    tx: &Txn<'_>,
+    folder: &Folder,
+    lease: Lease,
+    call: &StepCall,
+    now: Timestamp,
+) -> Result<Entry<Begun>> {
+    if let Some(refusal) = refusal(tx, lease)? {
+        return Ok(Entry::none(Begun::Refused(refusal)));
+    }
+    let path = match call.is_repeated {
+        true => call.path.clone().nth(n_seen(tx, lease, call.path.name()).explain(tx.path())? + 1),
+        false => call.path.clone(),
+    };
+    let Some(found) = find(tx, lease.job, &path).explain(tx.path())? else {
+        return insert(tx, lease, (path, call), now).explain(tx.path()).map(Entry::made);
+    };
+    let is_own = found.seen == lease.token;
+    let run = StepRun { path, key: found.key.clone() };
+    match (found.state.as_str(), is_own) {
+        ("recorded", true) => Ok(Entry::none(Begun::Refused(StepRefusal::Twice))),
+        ("recorded", false) if found.input != call.input => Ok(Entry::none(Begun::Refused(StepRefusal::OtherInput))),
+        ("recorded", false) => {
+            see(tx, lease, &run.path).explain(tx.path())?;
+            let output = output(tx, folder, lease.job, &run.path)?.expect("the row is there");
+            let is_other_command = found.command.is_some_and(|command| command != call.command);
+            Ok(Entry::none(Begun::Recorded { path: run.path, output, is_other_command }))
+        }
+        ("begun", true) => Ok(Entry::none(Begun::Refused(StepRefusal::Underway))),
+        ("begun", false) => match call.on_uncertain {
+            OnUncertain::Rerun => begin_again(tx, lease, (run, call), now).explain(tx.path()).map(Entry::made),
+            OnUncertain::Ask => Ok(Entry::none(Begun::Uncertain(run))),
+            OnUncertain::Fail => {
+                let _ = wish::wish(tx, lease, &Wish::Doubt(run.path.clone()))?;
+                Ok(Entry::none(Begun::Uncertain(run)))
+            }
+        },
+        _ => begin_again(tx, lease, (run, call), now).explain(tx.path()).map(Entry::made),
+    }
+}
+
+/// Why the attempt may not come to a step, if it may not.
+fn refusal(tx: &Txn<'_>, lease: Lease) -> Result<Option<StepRefusal>> {
+    let sql = "select cancel_requested, wish from job
+        where id = :id and state = 'running' and token = :token and is_taken = 0";
+    let mut query = tx.prepare_cached(sql).explain(tx.path())?;
+    let params = named_params! { ":id": lease.job, ":token": lease.token };
+    let found: Option<(bool, Option<Wish>)> =
+        query.query_row(params, |row| Ok((row.get(0)?, row::wish(row)?))).optional().explain(tx.path())?;
+    Ok(match found {
+        None => Some(StepRefusal::Lost),
+        Some((true, _)) => Some(StepRefusal::Cancelled),
+        Some((false, Some(Wish::Sleep(_)))) => Some(StepRefusal::Asleep),
+        Some((false, _)) => None,
+    })
+}
+
+/// How many steps of this name the attempt has come to.
+fn n_seen(conn: &Connection, lease: Lease, name: &str) -> rusqlite::Result<u32> {
+    let sql = "select coalesce(max(occurrence), 0) from step
+        where job_id = :job and name = :name and seen = :token";
+    let params = named_params! { ":job": lease.job, ":name": name, ":token": lease.token };
+    conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))
+}
+
+fn find(conn: &Connection, job: JobId, path: &StepPath) -> rusqlite::Result<Option<Found>> {
+    let sql = "select state, seen, key, command, input, wake_at from step
+        where job_id = :job and name = :name and occurrence = :occurrence";
+    let params = named_params! { ":job": job, ":name": path.name(), ":occurrence": path.occurrence() };
+    let found = |row: &Row<'_>| {
+        Ok(Found {
+            state: row.get("state")?,
+            seen: row.get("seen")?,
+            key: row.get("key")?,
+            command: row.get("command")?,
+            input: row.get("input")?,
+            wake_at: row.get("wake_at")?,
+        })
+    };
+    conn.prepare_cached(sql)?.query_row(params, found).optional()
+}
+
+fn insert(
+    conn: &Connection,
+    lease: Lease,
+    (path, call): (StepPath, &StepCall),
+    now: Timestamp,
+) -> rusqlite::Result<Begun> {
+    let sql = "insert into step (
+          job_id, name, occurrence, position, state, token, seen, key, command, input, started_at
+        ) values (
+          :job, :name, :occurrence, (select coalesce(max(position), 0) + 1 from step where job_id = :job),
+          'begun', :token, :token, :key, :command, :input, :now
+        )";
+    conn.prepare_cached(sql)?.execute(named_params! {
+        ":job": lease.job,
+        ":name": path.name(),
+        ":occurrence": path.occurrence(),
+        ":token": lease.token,
+        ":key": call.key,
+        ":command": call.command,
+        ":input": call.input,
+        ":now": now,
+    })?;
+    Ok(Begun::Run(StepRun { path, key: call.key.clone() }))
+}
+
+/// Begins a step that failed, or whose end nobody knows. What is inside of it is come to anew.
+fn begin_again(
+    conn: &Connection,
+    lease: Lease,
+    (run, call): (StepRun, &StepCall),
+    now: Timestamp,
+) -> rusqlite::Result<Begun> {
+    let sql = "update step
+        set state = 'begun', token = :token, seen = :token, command = :command, input = :input, started_at = :now,
+            ended_at = null, exit_code = null
+        where job_id = :job and name = :name and occurrence = :occurrence";
+    conn.prepare_cached(sql)?.execute(named_params! {
+        ":job": lease.job,
+        ":name": run.path.name(),
+        ":occurrence": run.path.occurrence(),
+        ":token": lease.token,
+        ":command": call.command,
+        ":input": call.input,
+        ":now": now,
+    })?;
+    let sql = "update step set seen = 0 where job_id = :job and name > :path || '/' and name < :path || '0'";
+    conn.prepare_cached(sql)?.execute(named_params! { ":job": lease.job, ":path": run.path.to_string() })?;
+    Ok(Begun::Run(run))
+}
+
+/// Notes that the attempt came by.
+fn see(conn: &Connection, lease: Lease, path: &StepPath) -> rusqlite::Result<()> {
+    let sql = "update step set seen = :token where job_id = :job and name = :name and occurrence = :occurrence";
+    conn.prepare_cached(sql)?.execute(named_params! {
+        ":job": lease.job,
+        ":name": path.name(),
+        ":occurrence": path.occurrence(),
+        ":token": lease.token,
+    })?;
+    Ok(())
+}
+
+/// Puts on record how a step ended, and prolongs the lease of the worker that has the job: it was there a
+/// moment ago. Whoever is to be stopped, or sleeps, may still say what it has done.
+pub(super) fn end(tx: &Txn<'_>, lease: Lease, path: &StepPath, end: &StepEnd, at: Moment) -> Result<Standing> {
+    let standing = match refusal(tx, lease)? {
+        Some(StepRefusal::Lost) => return Ok(Standing::Lost),
+        Some(StepRefusal::Cancelled) => Standing::CancelRequested,
+        _ => Standing::Held,
+    };
+    close(tx, lease, path, end, at.now).and_then(|()| prolong(tx, lease, at)).explain(tx.path())?;
+    Ok(standing)
+}
+
+fn close(conn: &Connection, lease: Lease, path: &StepPath, end: &StepEnd, now: Timestamp) -> rusqlite::Result<()> {
+    let sql = "update step
+        set state = :state, token = :token, seen = iif(:state = 'recorded', :token, 0), ended_at = :now,
+            exit_code = :exit_code, bytes = :bytes, file = :file, output = :output
+        where job_id = :job and name = :name and occurrence = :occurrence";
+    let (state, exit_code, printed) = match end {
+        StepEnd::Recorded(printed) => ("recorded", None, Some(printed)),
+        StepEnd::Failed(exit_code) => ("failed", *exit_code, None),
+    };
+    let (bytes, file, output) = columns(printed);
+    conn.prepare_cached(sql)?.execute(named_params! {
+        ":job": lease.job,
+        ":name": path.name(),
+        ":occurrence": path.occurrence(),
+        ":token": lease.token,
+        ":state": state,
+        ":now": now,
+        ":exit_code": exit_code,
+        ":bytes": bytes,
+        ":file": file,
+        ":output": output,
+    })?;
+    Ok(())
+}
+
+fn columns(printed: Option<&Printed>) -> (Option<u64>, Option<&str>, Option<&[u8]>) {
+    match printed {
+        None => (None, None, None),
+        Some(Printed::Bytes(output)) => (Some(output.len() as u64), None, Some(output)),
+        Some(Printed::File { name, bytes }) => (Some(*bytes), Some(name), None),
+    }
+}
+
+fn prolong(conn: &Connection, lease: Lease, at: Moment) -> rusqlite::Result<()> {
+    let sql = "update worker
+        set heartbeat_at = max(heartbeat_at, :now), lease_until = max(lease_until, :uptime + lease)
+        where id = (select worker_id from job where id = :job)";
+    let params = named_params! { ":job": lease.job, ":now": at.now, ":uptime": at.uptime };
+    conn.prepare_cached(sql)?.execute(params)?;
+    Ok(())
+}
+
+/// Records a value as what a step printed, unless something is recorded; answers what is.
+pub(super) fn set(
+    tx: &Txn<'_>,
+    folder: &Folder,
+    lease: Lease,
+    (call, value): (&StepCall, &[u8]),
+    at: Moment,
+) -> Result<Entry<Begun>> {
+    let path = call.path.clone();
+    if let Some(refusal) = refusal(tx, lease)? {
+        return Ok(Entry::none(Begun::Refused(refusal)));
+    }
+    match find(tx, lease.job, &path).explain(tx.path())? {
+        Some(found) if found.state == "recorded" => {
+            let output = output(tx, folder, lease.job, &path)?.expect("the row is there");
+            Ok(Entry::none(Begun::Recorded { path, output, is_other_command: false }))
+        }
+        Some(found) if found.state == "begun" && found.seen == lease.token => {
+            Ok(Entry::none(Begun::Refused(StepRefusal::Underway)))
+        }
+        found => {
+            if found.is_none() {
+                insert(tx, lease, (path.clone(), call), at.now).explain(tx.path())?;
+            }
+            let recorded = StepEnd::Recorded(Printed::Bytes(value.to_vec()));
+            close(tx, lease, &path, &recorded, at.now).and_then(|()| prolong(tx, lease, at)).explain(tx.path())?;
+            let output = StepOutput::Bytes(value.to_vec());
+            Ok(Entry::made(Begun::Recorded { path, output, is_other_command: false }))
+        }
+    }
+}
+
+/// Comes to a step that lets time pass until `until`, or until when it was to end when it was first come to.
+pub(super) fn sleep(
+    tx: &Txn<'_>,
+    lease: Lease,
+    (call, until): (&StepCall, Timestamp),
+    now: Timestamp,
+) -> Result<Entry<Slept>> {
+    if let Some(refusal) = refusal(tx, lease)? {
+        return Ok(Entry::none(Slept::Refused(refusal)));
+    }
+    let path = call.path.clone().nth(n_seen(tx, lease, call.path.name()).explain(tx.path())? + 1);
+    let found = find(tx, lease.job, &path).explain(tx.path())?;
+    let is_new = found.is_none();
+    if is_new {
+        insert(tx, lease, (path.clone(), call), now).explain(tx.path())?;
+    }
+    let until = found.and_then(|found| found.wake_at).unwrap_or(until);
+    let is_over = until <= now;
+    lay_down(tx, lease, (&path, until), is_over.then_some(now)).explain(tx.path())?;
+    if is_over {
+        return Ok(Entry { answer: Slept::Passed, is_on_record: is_new });
+    }
+    let _ = wish::wish(tx, lease, &Wish::Sleep(until))?;
+    Ok(Entry::made(Slept::Until(until)))
+}
+
+fn lay_down(
+    conn: &Connection,
+    lease: Lease,
+    (path, until): (&StepPath, Timestamp),
+    over_at: Option<Timestamp>,
+) -> rusqlite::Result<()> {
+    let sql = "update step
+        set state = iif(:over_at is null, 'sleeping', 'recorded'), wake_at = :until, seen = :token,
+            ended_at = coalesce(ended_at, :over_at), bytes = iif(:over_at is null, null, 0)
+        where job_id = :job and name = :name and occurrence = :occurrence";
+    conn.prepare_cached(sql)?.execute(named_params! {
+        ":job": lease.job,
+        ":name": path.name(),
+        ":occurrence": path.occurrence(),
+        ":token": lease.token,
+        ":until": until,
+        ":over_at": over_at,
+    })?;
+    Ok(())
+}
+
+/// What a recorded step printed; `None` where none is recorded.
+pub(super) fn output(conn: &Connection, folder: &Folder, job: JobId, path: &StepPath) -> Result<Option<StepOutput>> {
+    let sql = "select file, output from step
+        where job_id = :job and name = :name and occurrence = :occurrence and state = 'recorded'";
+    let params = named_params! { ":job": job, ":name": path.name(), ":occurrence": path.occurrence() };
+    let found: Option<(Option<String>, Option<Vec<u8>>)> = conn
+        .prepare_cached(sql)
+        .and_then(|mut query| query.query_row(params, |row| Ok((row.get(0)?, row.get(1)?))).optional())
+        .explain(folder.queue())?;
+    match found {
+        None => Ok(None),
+        Some((Some(file), _)) => folder.open(&file).map(StepOutput::File).map(Some),
+        Some((None, output)) => Ok(Some(StepOutput::Bytes(output.unwrap_or_default()))),
+    }
+}
+
+/// The steps of a job, in the order in which they were begun first.
+pub(super) fn steps(conn: &Connection, job: JobId) -> rusqlite::Result<Vec<Step>> {
+    let sql = "select step.name, step.occurrence, step.state, step.token, step.key, step.started_at, step.ended_at,
+          step.wake_at, step.exit_code, step.bytes, (job.state = 'running' and job.token = step.token) as is_own
+        from step join job on job.id = step.job_id
+        where step.job_id = :job
+        order by step.position";
+    conn.prepare_cached(sql)?.query_map(named_params! { ":job": job }, step)?.collect()
+}
+
+fn step(row: &Row<'_>) -> rusqlite::Result<Step> {
+    let state: String = row.get("state")?;
+    let is_own: bool = row.get("is_own")?;
+    let state = match state.as_str() {
+        "recorded" => StepState::Recorded { bytes: row.get::<_, Option<u64>>("bytes")?.unwrap_or(0) },
+        "failed" => StepState::Failed { exit_code: row.get("exit_code")? },
+        "sleeping" => StepState::Sleeping { until: row.get("wake_at")? },
+        _ if is_own => StepState::Running,
+        _ => StepState::Uncertain,
+    };
+    Ok(Step {
+        path: StepPath::of_row(row.get("name")?, row.get("occurrence")?),
+        state,
+        token: row.get("token")?,
+        key: row.get("key")?,
+        started_at: row.get("started_at")?,
+        ended_at: row.get("ended_at")?,
+    })
+}
+
+/// Forgets these steps of a job that does not run, with what is inside of them and what they are inside of; all
+/// or none.
+pub(super) fn reset(tx: &Txn<'_>, job: JobId, paths: &[StepPath]) -> Result<Forgotten> {
+    let sql = "select state from job where id = :id";
+    let mut query = tx.prepare_cached(sql).explain(tx.path())?;
+    let state: Option<StateKind> =
+        query.query_row(named_params! { ":id": job }, |row| row.get(0)).optional().explain(tx.path())?;
+    match state {
+        None => return Ok(Forgotten::NoJob),
+        Some(StateKind::Running) => return Ok(Forgotten::Running),
+        Some(_) => {}
+    }
+    let steps: Vec<StepPath> = steps(tx, job).explain(tx.path())?.into_iter().map(|step| step.path).collect();
+    if let Some(unknown) = paths.iter().find(|path| !steps.contains(path)) {
+        return Ok(Forgotten::NoStep(unknown.clone()));
+    }
+    let is_meant =
+        |step: &StepPath| paths.iter().any(|path| step == path || step.is_inside(path) || path.is_inside(step));
+    let meant: Vec<StepPath> = steps.into_iter().filter(is_meant).collect();
+    drop_steps(tx, job, &meant)?;
+    Ok(Forgotten::Steps(meant))
+}
+
+/// Forgets a step of a job with all that was begun after it and what they are inside of; answers whether there
+/// is such a step.
+pub(super) fn reset_from(tx: &Txn<'_>, job: JobId, path: &StepPath) -> Result<bool> {
+    let steps: Vec<StepPath> = steps(tx, job).explain(tx.path())?.into_iter().map(|step| step.path).collect();
+    let Some(at) = steps.iter().position(|step| step == path) else { return Ok(false) };
+    let (before, after) = steps.split_at(at);
+    let around = before.iter().filter(|step| after.iter().any(|later| later.is_inside(step)));
+    let meant: Vec<StepPath> = around.chain(after).cloned().collect();
+    drop_steps(tx, job, &meant)?;
+    Ok(true)
+}
+
+fn drop_steps(tx: &Txn<'_>, job: JobId, paths: &[StepPath]) -> Result<()> {
+    let sql = "delete from step where job_id = :job and name = :name and occurrence = :occurrence returning file";
+    let mut delete = tx.prepare_cached(sql).explain(tx.path())?;
+    for path in paths {
+        let params = named_params! { ":job": job, ":name": path.name(), ":occurrence": path.occurrence() };
+        let file: Option<Option<String>> = delete.query_row(params, |row| row.get(0)).optional().explain(tx.path())?;
+        tx.drop_files(file.flatten());
+    }
+    Ok(())
+}
+
+/// Forgets the steps of a job that is forgotten itself.
+pub(super) fn erase(tx: &Txn<'_>, job: JobId) -> Result<()> {
+    let mut delete = tx.prepare_cached("delete from step where job_id = :job returning file").explain(tx.path())?;
+    let files = delete.query_map(named_params! { ":job": job }, |row| row.get(0)).explain(tx.path())?;
+    let files: Vec<Option<String>> = files.collect::<rusqlite::Result<_>>().explain(tx.path())?;
+    tx.drop_files(files.into_iter().flatten());
+    Ok(())
+}
+
+/// The files that recorded steps have.
+pub(super) fn files(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    conn.prepare("select file from step where file is not null")?.query_map([], |row| row.get(0))?.collect()
+}

@@ -1,0 +1,122 @@
+//! The folder beside the queue file for what steps printed beyond what is kept in a row.
+//!
+//! A file is on the disk before its row says so, and goes after the row has gone. What a crash leaves between
+//! the two is swept up by the next worker.
+
+use std::collections::BTreeSet;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::libc::O_NOFOLLOW;
+use rusqlite::Connection;
+
+use super::row::Explain as _;
+use super::{place, step, upkeep};
+use crate::job::{JobId, Lease, Token};
+use crate::store::step_file::StepFile;
+use crate::store::{Error, Result, Standing};
+
+/// The folder of one queue, which is there once a file is.
+#[derive(Debug)]
+pub(super) struct Folder {
+    queue: PathBuf,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// The one of this queue file.
+    pub(super) fn of(queue: &Path) -> Self {
+        Self { queue: queue.to_owned(), path: place::beside(queue, "-steps") }
+    }
+
+    /// The queue file.
+    pub(super) fn queue(&self) -> &Path {
+        &self.queue
+    }
+
+    /// Makes a file for the step of this attempt that has this key.
+    pub(super) fn create(&self, lease: Lease, key: &str) -> Result<StepFile> {
+        let refused = |source| Error::refused(&self.path, source);
+        self.make().map_err(refused)?;
+        StepFile::create(self.path.join(format!("{}-{}-{key}", lease.job, lease.token))).map_err(refused)
+    }
+
+    fn make(&self) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(&self.path) {
+            Ok(()) => {
+                // The umask may have taken bits away that the owner needs.
+                std::fs::set_permissions(&self.path, Permissions::from_mode(0o700))?;
+                File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+            }
+            // It is where commands find what they go on with: nobody else's folder will do.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.path.symlink_metadata()?.is_dir() => {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens a file to be read.
+    pub(super) fn open(&self, name: &str) -> Result<File> {
+        let path = self.path.join(name);
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(O_NOFOLLOW)
+            .open(&path)
+            .map_err(|source| Error::refused(&path, source))
+    }
+
+    /// Removes files whose rows are gone. One that stays is swept up later.
+    pub(super) fn remove(&self, names: &[String]) {
+        for name in names {
+            let _ = std::fs::remove_file(self.path.join(name));
+        }
+    }
+
+    /// Removes what belongs to no row and to no attempt that runs.
+    ///
+    /// An attempt that has ended never runs again under its token, so nothing can come to need such a file.
+    pub(super) fn sweep(&self, conn: &Connection) -> Result<()> {
+        // Most queues have no such folder.
+        let Ok(entries) = self.path.read_dir() else { return Ok(()) };
+        let names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let leases: Vec<(Lease, String)> =
+            names.into_iter().filter_map(|name| Some((lease_in(&name)?, name))).collect();
+        let kept: BTreeSet<String> = step::files(conn).explain(&self.queue)?.into_iter().collect();
+        for (lease, name) in leases.into_iter().filter(|(_, name)| !kept.contains(name)) {
+            let standings = upkeep::standings(conn, &[lease]).explain(&self.queue)?;
+            if standings[0].1 == Standing::Lost {
+                self.remove(&[name]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies those files to the folder of another queue file, as far as they are there: the job of one that is
+    /// not was forgotten meanwhile.
+    pub(super) fn copy_to(&self, other: &Self, names: &[String]) -> Result<()> {
+        let refused = |source| Error::refused(&other.path, source);
+        if names.is_empty() {
+            return Ok(());
+        }
+        other.make().map_err(refused)?;
+        for name in names {
+            match std::fs::copy(self.path.join(name), other.path.join(name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                copied => {
+                    copied.and_then(|_| File::open(other.path.join(name))?.sync_all()).map_err(refused)?;
+                }
+            }
+        }
+        File::open(&other.path).and_then(|folder| folder.sync_all()).map_err(refused)
+    }
+}
+
+/// The attempt that made the file of this name.
+fn lease_in(name: &str) -> Option<Lease> {
+    let (job, rest) = name.split_once('-')?;
+    let (token, _) = rest.split_once('-')?;
+    Some(Lease { job: JobId::new(job.parse().ok()?)?, token: Token::new(token.parse().ok()?) })
+}
