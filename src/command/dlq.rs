@@ -4,7 +4,7 @@ use clap_complete::ArgValueCandidates;
 use serde_json::{Value, json};
 
 use super::held::FreeKeys;
-use super::{Answer, Ctx, complete, held, selection, value};
+use super::{Answer, Ctx, complete, selection, value};
 use crate::exit::{Exit, Failure};
 use crate::job::{IdRange, Job, JobId, QueueName, StateKind, Stream};
 use crate::render::{detail, json, plain, table, words};
@@ -195,7 +195,7 @@ impl Requeue {
                 match ctx.store()?.retry(id, &[StateKind::Dead], now)? {
                     Retried::Ready => requeued.push(id),
                     Retried::KeyTaken(holder) => {
-                        ctx.ui.say(held::by_other(id, StateKind::Dead, holder));
+                        ctx.ui.say(words::key_taken(id, StateKind::Dead, holder));
                         key_taken.push((id, holder));
                     }
                     // It left the state while we were at it.

@@ -1,19 +1,13 @@
-//! Jobs that are not forgotten, because they still hold their keys, or not put back, because others do.
+//! Jobs that are not forgotten, because they still hold their keys.
 
 use std::collections::BTreeSet;
 
 use super::Ctx;
 use crate::clock::Timestamp;
 use crate::exit::Failure;
-use crate::job::{JobId, StateKind};
+use crate::job::JobId;
 use crate::render::words;
 use crate::store::HeldKeys;
-
-/// Why a job is not put back whose key another holds: one that was pushed since, or one that was put back before it.
-pub(super) fn by_other(id: JobId, state: StateKind, other: JobId) -> String {
-    let holds = if other > id { "is newer and holds its key" } else { "holds its key by now" };
-    format!("job {id} stays {}: job {other} {holds}", state.name())
-}
 
 /// Whether a verb that forgets jobs also forgets their keys.
 #[derive(clap::Args, Clone, Copy, Debug)]
