@@ -3,7 +3,6 @@
 use clap_complete::ArgValueCandidates;
 use serde_json::{Value, json};
 
-use super::held::FreeKeys;
 use super::{Answer, Ctx, complete, selection, value};
 use crate::exit::{Exit, Failure};
 use crate::job::{IdRange, Job, JobId, QueueName, StateKind, Stream};
@@ -217,31 +216,26 @@ impl Requeue {
 
 /// Forget dead jobs, with their output
 ///
-/// A job that still holds its key stays, unless --free-keys is given: forgotten, it could no longer answer
-/// a second push, which would run once more.
+/// A key that the job still holds is free then; pruning, in contrast, keeps such a job.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   qctl dlq drop 42
-  qctl dlq drop -Q mail --free-keys --dry-run")]
+  qctl dlq drop -Q mail --dry-run")]
 struct Discard {
     #[command(flatten)]
     selection: Selection,
-    #[command(flatten)]
-    keys: FreeKeys,
 }
 
 impl Discard {
     fn run(self, ctx: &mut Ctx) -> Answer {
-        let (mut dead, others) = self.selection.resolve(ctx)?;
-        let n_kept = self.keys.spare(ctx, &mut dead)?.len();
+        let (dead, others) = self.selection.resolve(ctx)?;
         if self.selection.dry_run {
             return would(ctx, "drop", &dead);
         }
-        let mut skipped = skip(ctx, &others) + n_kept;
-        let keys = self.keys.rule(ctx.now());
-        let dropped = ctx.forget(&dead, &[StateKind::Dead], keys)?;
-        skipped += dead.len() - dropped.len();
+        let n_others = skip(ctx, &others);
+        let dropped = ctx.forget(&dead, &[StateKind::Dead])?;
+        let skipped = n_others + dead.len() - dropped.len();
         ctx.ring()?;
         let document = json!({ "v": 1, "dropped": json::ids(&dropped), "skipped": skipped });
         done(ctx, &document, ("dropped", dropped.len()), skipped)
