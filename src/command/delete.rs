@@ -2,7 +2,6 @@
 
 use clap_complete::ArgValueCandidates;
 
-use super::held::FreeKeys;
 use super::{Answer, Ctx, complete, selection, value};
 use crate::exit::Exit;
 use crate::job::{IdRange, JobId, StateKind};
@@ -11,8 +10,8 @@ use crate::render::words;
 
 /// Forget jobs that are done with, and their output
 ///
-/// What is not done with is refused: cancel it first. So is a job that still holds its key, unless
-/// --free-keys is given: forgotten, it could no longer answer a second push, which would run once more.
+/// What is not done with is refused: cancel it first. A key that the job still holds is free then;
+/// pruning, in contrast, keeps such a job.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -22,8 +21,6 @@ pub(crate) struct Delete {
     /// The jobs; 3-7 is a range
     #[arg(required = true, value_name = "ID", value_parser = value::ids, add = ArgValueCandidates::new(complete::final_jobs))]
     ids: Vec<IdRange>,
-    #[command(flatten)]
-    keys: FreeKeys,
     /// Say what would happen, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -32,15 +29,13 @@ pub(crate) struct Delete {
 impl Delete {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let jobs = selection::named(ctx.store()?, &self.ids)?;
-        let mut finished: Vec<JobId> = jobs.iter().filter(|(_, state)| state.is_final()).map(|&(id, _)| id).collect();
-        let kept = self.keys.spare(ctx, &mut finished)?;
+        let finished: Vec<JobId> = jobs.iter().filter(|(_, state)| state.is_final()).map(|&(id, _)| id).collect();
         let states: Vec<StateKind> = StateKind::ALL.into_iter().filter(|state| state.is_final()).collect();
         let gone = if self.dry_run {
             ctx.ui.say(format_args!("would delete {}", words::count(finished.len(), "job")));
             finished
         } else {
-            let keys = self.keys.rule(ctx.now());
-            let gone = ctx.forget(&finished, &states, keys)?;
+            let gone = ctx.forget(&finished, &states)?;
             ctx.ring()?;
             ctx.ui.hint(format_args!("deleted {}", words::count(gone.len(), "job")));
             gone
@@ -51,9 +46,6 @@ impl Delete {
             if gone.binary_search(&id).is_ok() {
                 let outcome = if self.dry_run { "would_delete" } else { "deleted" };
                 changes.push(Change { id, outcome, state: self.dry_run.then_some(state), holder: None });
-            } else if kept.contains(&id) {
-                changes.push(Change { id, outcome: "key_held", state: Some(state), holder: None });
-                exit = exit.or(Exit::Refused);
             } else {
                 ctx.ui.say(format_args!("job {id} is {}; cancel it first: qctl cancel {id}", state.name()));
                 changes.push(Change { id, outcome: "refused", state: Some(state), holder: None });

@@ -3,10 +3,9 @@
 use clap_complete::ArgValueCandidates;
 use serde_json::{Value, json};
 
-use super::held::FreeKeys;
-use super::{Answer, Ctx, complete, held, selection, value};
+use super::{Answer, Ctx, complete, selection, value};
 use crate::exit::{Exit, Failure};
-use crate::job::{IdRange, Job, JobId, QueueName, StateKind, Stream};
+use crate::job::{IdRange, Job, JobId, QueueName, StateKind, StepPath, Stream};
 use crate::render::{detail, json, plain, table, words};
 use crate::store::Retried;
 use crate::ui::Format;
@@ -169,37 +168,42 @@ impl Selection {
 
 /// Put dead jobs back, with the same ids and attempts from zero
 ///
-/// A job whose key a newer one holds by now stays dead and is reported; the others are put back.
+/// A job whose key a newer one holds by now stays dead and is reported; the others are put back. Steps that
+/// are recorded are not run again, unless --from-step says so.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   qctl dlq requeue 42 50-60
+  qctl dlq requeue 42 --from-step charge
   qctl dlq requeue -Q mail --dry-run
   qctl dlq requeue --all")]
 pub(crate) struct Requeue {
     #[command(flatten)]
     selection: Selection,
+    /// Run this recorded step again, and all that was begun after it [default: none that is recorded]
+    #[arg(long, value_name = "NAME", value_parser = value::step)]
+    from_step: Option<StepPath>,
 }
 
 impl Requeue {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
-        let (dead, others) = self.selection.resolve(ctx)?;
+        let (mut dead, others) = self.selection.resolve(ctx)?;
+        let mut skipped = skip(ctx, &others) + self.spare(ctx, &mut dead)?;
         if self.selection.dry_run {
             return would(ctx, "requeue", &dead);
         }
         let now = ctx.now();
-        let mut skipped = skip(ctx, &others);
         let (mut requeued, mut key_taken) = (Vec::new(), Vec::new());
         let put_back = || -> Result<(), Failure> {
             for id in dead {
-                match ctx.store()?.retry(id, &[StateKind::Dead], now)? {
+                match ctx.store()?.retry(id, &[StateKind::Dead], self.from_step.as_ref(), now)? {
                     Retried::Ready => requeued.push(id),
                     Retried::KeyTaken(holder) => {
-                        ctx.ui.say(held::by_other(id, StateKind::Dead, holder));
+                        ctx.ui.say(words::key_taken(id, StateKind::Dead, holder));
                         key_taken.push((id, holder));
                     }
                     // It left the state while we were at it.
-                    Retried::WrongState(_) | Retried::Unknown => skipped += 1,
+                    Retried::WrongState(_) | Retried::NoStep | Retried::Unknown => skipped += 1,
                 }
             }
             Ok(())
@@ -213,35 +217,47 @@ impl Requeue {
         document["key_taken"] = key_taken.iter().map(|&(id, holder)| json::key_taken(id, holder)).collect();
         done(ctx, &document, ("requeued", requeued.len()), skipped)
     }
+
+    /// Takes out the jobs that have not the step from which they would be run, and says so of each; answers how
+    /// many.
+    fn spare(&self, ctx: &mut Ctx, dead: &mut Vec<JobId>) -> Result<usize, Failure> {
+        let Some(path) = &self.from_step else { return Ok(0) };
+        let n_meant = dead.len();
+        let mut kept = Vec::new();
+        for &id in dead.iter() {
+            if ctx.store()?.steps(id)?.iter().any(|step| step.path == *path) {
+                kept.push(id);
+            } else {
+                ctx.ui.say(format_args!("job {id} stays dead: it has no step {path}"));
+            }
+        }
+        *dead = kept;
+        Ok(n_meant - dead.len())
+    }
 }
 
 /// Forget dead jobs, with their output
 ///
-/// A job that still holds its key stays, unless --free-keys is given: forgotten, it could no longer answer
-/// a second push, which would run once more.
+/// A key that the job still holds is free then; pruning, in contrast, keeps such a job.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   qctl dlq drop 42
-  qctl dlq drop -Q mail --free-keys --dry-run")]
+  qctl dlq drop -Q mail --dry-run")]
 struct Discard {
     #[command(flatten)]
     selection: Selection,
-    #[command(flatten)]
-    keys: FreeKeys,
 }
 
 impl Discard {
     fn run(self, ctx: &mut Ctx) -> Answer {
-        let (mut dead, others) = self.selection.resolve(ctx)?;
-        let n_kept = self.keys.spare(ctx, &mut dead)?.len();
+        let (dead, others) = self.selection.resolve(ctx)?;
         if self.selection.dry_run {
             return would(ctx, "drop", &dead);
         }
-        let mut skipped = skip(ctx, &others) + n_kept;
-        let keys = self.keys.rule(ctx.now());
-        let dropped = ctx.forget(&dead, &[StateKind::Dead], keys)?;
-        skipped += dead.len() - dropped.len();
+        let n_others = skip(ctx, &others);
+        let dropped = ctx.forget(&dead, &[StateKind::Dead])?;
+        let skipped = n_others + dead.len() - dropped.len();
         ctx.ring()?;
         let document = json!({ "v": 1, "dropped": json::ids(&dropped), "skipped": skipped });
         done(ctx, &document, ("dropped", dropped.len()), skipped)

@@ -2,8 +2,8 @@
 //!
 //! A verb knows no other verb. What several share stands in files of its own: how jobs are described
 //! (`draft`, `job_options`, `key`), answered (`pushed`), kept from others (`shared`), meant (`selection`), followed (`follow`) and
-//! waited for (`waiter`, `awaited`, `unserved`), whose job a verb is called inside of (`lease`), and what is left behind about them (`report`,
-//! `whole_file`); `held` is what is not forgotten. `outside` is for tests.
+//! waited for (`waiter`, `awaited`, `unserved`), whose job a verb is called inside of (`lease`), and what is
+//! left behind about them (`report`, `whole_file`). `outside` is for tests.
 
 mod awaited;
 pub(crate) mod backup;
@@ -16,7 +16,6 @@ pub(crate) mod doctor;
 mod draft;
 mod follow;
 pub(crate) mod generate;
-mod held;
 pub(crate) mod help;
 pub(crate) mod import;
 // No module can have the name of this verb.
@@ -60,7 +59,7 @@ use crate::config::{ChosenBy, Config};
 use crate::exit::{Exit, Failure};
 use crate::job::{JobId, QueueName, QueueSettings, StateKind};
 use crate::render::json;
-use crate::store::{self, Access, HeldKeys, Store, Target, Tidy};
+use crate::store::{self, Access, Store, Target, Tidy};
 use crate::ui::{Format, Ui};
 use crate::wake;
 
@@ -114,15 +113,10 @@ impl Ctx {
     /// # Errors
     ///
     /// Those of the store; what was forgotten until then stays so.
-    pub(crate) fn forget(
-        &mut self,
-        ids: &[JobId],
-        states: &[StateKind],
-        keys: HeldKeys,
-    ) -> Result<Vec<JobId>, Failure> {
+    pub(crate) fn forget(&mut self, ids: &[JobId], states: &[StateKind]) -> Result<Vec<JobId>, Failure> {
         let mut forgotten = Vec::new();
         for portion in ids.chunks(FORGOTTEN_AT_ONCE) {
-            forgotten.extend(self.store()?.forget(portion, states, keys)?);
+            forgotten.extend(self.store()?.forget(portion, states)?);
         }
         Ok(forgotten)
     }

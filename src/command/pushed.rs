@@ -148,7 +148,7 @@ pub(super) fn had(met: &Met, ctx: &Ctx) -> String {
 }
 
 fn cure(id: JobId) -> String {
-    format!("run it: qctl retry {id}; or free the key: qctl delete {id} --free-keys")
+    format!("run it: qctl retry {id}; or free the key: qctl delete {id}")
 }
 
 /// A push that asked to be refused where its key is held, which it is by this job.

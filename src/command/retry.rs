@@ -2,10 +2,11 @@
 
 use clap_complete::ArgValueCandidates;
 
-use super::{Answer, Ctx, complete, held, selection, value};
+use super::{Answer, Ctx, complete, selection, value};
 use crate::exit::Exit;
 use crate::job::{IdRange, JobId, StateKind};
 use crate::render::json::Change;
+use crate::render::words;
 use crate::store::Retried;
 
 /// Put jobs back that are dead, cancelled or have succeeded
@@ -57,7 +58,7 @@ fn retry(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], changes: &mut Vec<Change>) 
                 ("refused", Some(state))
             }
             Retried::KeyTaken(other) => {
-                ctx.ui.say(held::by_other(id, before, other));
+                ctx.ui.say(words::key_taken(id, before, other));
                 holder = Some(other);
                 exit = exit.or(Exit::Refused);
                 ("key_taken", Some(before))

@@ -10,7 +10,7 @@ use jiff::{ZonedDateTime, civil};
 
 use super::key::{AUTO, Key};
 use crate::clock::Timestamp;
-use crate::job::{Backoff, IdRange, Jitter, JobId, NewJob, QueueName, QueuePattern, StateKind};
+use crate::job::{Backoff, IdRange, Jitter, JobId, NewJob, QueueName, QueuePattern, StateKind, StepPath};
 use crate::render::field::Field;
 
 /// A length of time: `90s`, `1h 30m`, `500ms`, `2d`.
@@ -198,6 +198,11 @@ pub(crate) fn state(text: &str) -> Result<StateKind, String> {
 /// A field of a job.
 pub(crate) fn field(text: &str) -> Result<Field, String> {
     Field::named(text).ok_or_else(|| format!("write some of {}", Field::names().collect::<Vec<_>>().join(", ")))
+}
+
+/// A step as it is written: `order/mail#2`.
+pub(crate) fn step(text: &str) -> Result<StepPath, String> {
+    StepPath::parse(text).map_err(|error| error.to_string())
 }
 
 /// A label: `NAME=VALUE`.

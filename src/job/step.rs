@@ -118,7 +118,7 @@ impl StepPath {
     }
 }
 
-/// A name that ends in `#` and a number above 1 or below, parted.
+/// The name and the number of one that ends in `#` and a number.
 fn number(name: &str) -> Option<(&str, u32)> {
     let (name, digits) = name.rsplit_once('#')?;
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -156,6 +156,7 @@ pub fn workers(workers: &[Worker], look: &Look) -> String {
 pub fn steps(steps: &[Step], look: &Look) -> String {
     let rows = steps.iter().map(|step| {
         let end = match step.state {
+            StepState::Recorded { bytes: 0 } => "printed nothing".to_owned(),
             StepState::Recorded { bytes } => format!("printed {}", words::bytes(bytes)),
             StepState::Failed { exit_code: Some(code) } => format!("exit {code}"),
             StepState::Failed { exit_code: None } => "died of a signal".to_owned(),

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::{Look, text};
 use crate::clock::Timestamp;
-use crate::job::{Backoff, Jitter, Job, JobId, Labels, Progress, Reason, State};
+use crate::job::{Backoff, Jitter, Job, JobId, Labels, Progress, Reason, State, StateKind};
 
 /// RFC 3339 in UTC, with milliseconds: the time of the JSON.
 pub fn utc(at: Timestamp) -> String {
@@ -157,6 +157,12 @@ pub fn reason(reason: Reason, job: &Job) -> String {
         Reason::Buried => "dead: it said so itself".to_owned(),
         Reason::Uncertain => "dead: a step may or may not have happened".to_owned(),
     }
+}
+
+/// Why a job is not put back whose key another holds: one that was pushed since, or one that was put back before it.
+pub fn key_taken(id: JobId, state: StateKind, holder: JobId) -> String {
+    let holds = if holder > id { "is newer and holds its key" } else { "holds its key by now" };
+    format!("job {id} stays {}: job {holder} {holds}", state.name())
 }
 
 /// A backoff as it is given on the command line.

@@ -64,18 +64,6 @@ pub enum PushOutcome {
     Replaced,
 }
 
-/// What becomes of the keys of finished jobs that are to be forgotten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeldKeys {
-    /// A job whose time with its key is not over stays, so that whoever pushes it again is still answered.
-    Kept {
-        /// The present time.
-        now: Timestamp,
-    },
-    /// They are free from then on.
-    Freed,
-}
-
 /// A worker that registers.
 #[derive(Clone, Debug)]
 pub struct NewWorker {

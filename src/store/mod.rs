@@ -18,8 +18,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 pub use answer::{
-    Ahead, Cancelled, Forgotten, HeldKeys, Mark, Met, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried,
-    Serving, Settled, Slept, Standing, Tidy, Turn, Turned, Updated, Worker,
+    Ahead, Cancelled, Forgotten, Mark, Met, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried, Serving, Settled,
+    Slept, Standing, Tidy, Turn, Turned, Updated, Worker,
 };
 pub use error::{Error, Result};
 pub use step_file::StepFile;
@@ -285,20 +285,13 @@ pub trait Store: Send {
     /// Those of any write.
     fn update(&mut self, id: JobId, change: &JobChange, now: Timestamp) -> Result<Updated>;
 
-    /// Forgets those of `ids` that stand in one of `states`, with all that they left, unless their keys
-    /// are to be kept; answers which. What has not ended is forgotten with its key in any case.
+    /// Forgets those of `ids` that stand in one of `states`, with all that they left; answers which. Keys that
+    /// they still held are free then.
     ///
     /// # Errors
     ///
     /// Those of any write.
-    fn forget(&mut self, ids: &[JobId], states: &[StateKind], keys: HeldKeys) -> Result<Vec<JobId>>;
-
-    /// Those of `ids` that have ended and still hold their keys, in their order, and until when they do.
-    ///
-    /// # Errors
-    ///
-    /// Those of any read.
-    fn keys_held(&mut self, ids: &[JobId], now: Timestamp) -> Result<Vec<(JobId, Timestamp)>>;
+    fn forget(&mut self, ids: &[JobId], states: &[StateKind]) -> Result<Vec<JobId>>;
 
     /// Forgets the oldest finished jobs of a queue that are no longer to be kept, at most so many
     /// that nobody waits long; answers how many. To be called again until that is none.

@@ -505,7 +505,7 @@ fn a_key_that_a_dead_job_holds_is_found() {
         message,
         r#"key "order\n\u{1b}[2J7" in queue default is held by job 1, which is dead: a push of it runs nothing"#
     );
-    assert_eq!(cure, "run it: qctl retry 1; or free the key: qctl delete 1 --free-keys");
+    assert_eq!(cure, "run it: qctl retry 1; or free the key: qctl delete 1");
     queue.qctl("retry 1").succeeds();
     is_well(&queue);
 }

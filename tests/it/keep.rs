@@ -90,39 +90,77 @@ fn keyed() -> Sandbox {
     queue
 }
 
-#[test]
-fn a_key_holds_through_its_time_whatever_history_is_forgotten() {
-    let mut queue = keyed();
-    let still_holds =
-        |queue: &Sandbox| assert_eq!(["s", "d", "c"].map(|key| queue.push(&format!("--key {key} true"))), [1, 2, 3]);
-    queue.advance("23h");
-    let kept = "stays: it holds its key until";
-    queue.qctl("delete 1-3").exits(4).says(&format!("job 1 {kept}")).says(&format!("job 3 {kept}")).says("--free-keys");
-    let answer = queue.qctl("delete 1-3 --json").exits(4).gives("changes").json();
-    assert_eq!(answer["jobs"][0], serde_json::json!({ "id": 1, "outcome": "key_held", "state": "succeeded" }));
-    queue.qctl("delete 1-3 --dry-run").exits(4).says("would delete 0 jobs");
-    queue.qctl("dlq drop --all --dry-run").says("would drop 0 jobs");
-    queue.qctl("dlq drop --all").exits(4).says(&format!("job 2 {kept}"));
-    queue.qctl("dlq drop 2").exits(4);
-    queue.qctl("prune --older-than 0s").succeeds();
-    let purge = "queue purge default -s succeeded,dead,cancelled";
-    queue.qctl(&format!("{purge} --dry-run")).says("3 jobs that still hold their keys stay").says("would purge 0 jobs");
-    assert_eq!(queue.qctl(&format!("{purge} --yes --json")).succeeds().json()["purged"], 0);
-    still_holds(&queue);
-    queue.advance("2h");
-    queue.qctl("delete 1").succeeds().says_nothing();
-    queue.qctl("dlq drop --all").succeeds().says_nothing();
-    assert_eq!(queue.qctl(&format!("{purge} --yes --json")).succeeds().json()["purged"], 1);
+/// The jobs that a second push of the keys of [`keyed`] answers with.
+fn holders(queue: &Sandbox) -> [i64; 3] {
+    ["s", "d", "c"].map(|key| queue.push(&format!("--key {key} true")))
 }
 
 #[test]
-fn who_asks_for_it_frees_the_keys_of_what_is_forgotten() {
-    for forget in ["delete 2 --free-keys", "dlq drop 2 --free-keys", "queue purge default -s dead --yes --free-keys"] {
+fn a_key_holds_through_its_time_whatever_history_is_pruned() {
+    let mut queue = keyed();
+    queue.push("true");
+    queue.qctl("work --drain").succeeds();
+    queue.qctl("queue set default --keep 1s --keep-rows 1").succeeds();
+    queue.advance("23h");
+    let worker = queue.start("work");
+    queue.wait_until("the worker forgets what holds no key", || !states(&queue).contains("4 succeeded"));
+    worker.stops().succeeds();
+    queue.qctl("prune --older-than 0s --dry-run").succeeds().says("would forget 0 jobs");
+    assert_eq!(queue.qctl("prune --older-than 0s --json").succeeds().json()["pruned"], 0);
+    assert_eq!(holders(&queue), [1, 2, 3]);
+    queue.advance("2h");
+    assert_eq!(queue.qctl("prune --older-than 0s --json").succeeds().json()["pruned"], 2);
+    assert_eq!(holders(&queue), [5, 6, 7]);
+}
+
+#[test]
+fn a_key_that_is_held_again_by_the_time_that_prune_may_write_keeps_its_job() {
+    let mut queue = keyed();
+    queue.advance("25h");
+    let turn = std::fs::File::open(queue.path("queue.db-lock")).expect("the lock file");
+    turn.lock().expect("nobody writes");
+    let prune = queue.start("prune --older-than 0s");
+    let waits = format!("-> FLOCK ADVISORY WRITE {} ", prune.pid());
+    queue.wait_until("it waits for its turn", || {
+        let locks = std::fs::read_to_string("/proc/locks").expect("the locks");
+        locks.lines().any(|line| line.split_whitespace().collect::<Vec<_>>().join(" ").contains(&waits))
+    });
+    let conn = rusqlite::Connection::open(queue.db()).expect("the queue");
+    conn.execute("update job set key_until = key_until + 86400000 where id = 1", []).expect("a change");
+    drop(turn);
+    prune.ends().succeeds();
+    assert_eq!(states(&queue), "1 succeeded, 2 dead");
+    assert_eq!(holders(&queue)[0], 1);
+}
+
+#[test]
+fn a_key_is_free_once_its_job_is_deleted_dropped_or_purged() {
+    let frees = |forget: &str, then: [i64; 3]| {
         let queue = keyed();
-        queue.qctl(forget).succeeds().says_nothing();
-        assert_eq!(queue.push("--key d true"), 4, "{forget}");
-        assert_eq!(queue.push("--key s true"), 1, "{forget}");
-    }
+        queue.qctl(forget).succeeds().prints("").says_nothing();
+        assert_eq!(holders(&queue), then, "{forget}");
+    };
+    frees("delete 1-3", [4, 5, 6]);
+    frees("delete 2", [1, 4, 3]);
+    frees("dlq drop 2", [1, 4, 3]);
+    frees("dlq drop --all", [1, 4, 3]);
+    frees("queue purge default -s succeeded,dead,cancelled --yes", [4, 5, 6]);
+    frees("queue purge default -s dead --yes", [1, 4, 3]);
+    let queue = keyed();
+    queue.push("--key w --delay 1h true");
+    queue.qctl("queue purge default --yes").succeeds().says_nothing();
+    assert_eq!(queue.push("--key w true"), 5);
+    assert_eq!(holders(&queue), [1, 2, 3]);
+}
+
+#[test]
+fn a_dry_run_counts_jobs_that_hold_their_keys_and_frees_none() {
+    let queue = keyed();
+    queue.qctl("delete 1-3 --dry-run").succeeds().says("would delete 3 jobs");
+    queue.qctl("dlq drop --all --dry-run").succeeds().says("would drop 1 job");
+    let purge = "queue purge default -s succeeded,dead,cancelled --dry-run";
+    queue.qctl(purge).succeeds().says("would purge 3 jobs of default");
+    assert_eq!(holders(&queue), [1, 2, 3]);
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn a_push_whose_key_is_held_says_where_its_job_stands_and_why() {
     assert_eq!(facts, (&"dead".into(), &"exhausted".into(), &Value::Null));
     assert!(dead["key_until"].is_string(), "{dead}");
     refused(&queue, "which is dead: exhausted, ");
-    refused(&queue, "run it: qctl retry 1; or free the key: qctl delete 1 --free-keys");
+    refused(&queue, "run it: qctl retry 1; or free the key: qctl delete 1");
     // That nothing is going to run is said, even where it is the same job once more.
     let output = queue.qctl("push --key k 'exit 3'").succeeds().prints("1\n");
     output.says("the key is held by job 1, which is dead: exhausted, ").says("nothing was queued");

@@ -214,11 +214,7 @@ impl Facts {
         let key = job.key.as_ref()?;
         let message =
             format!("key {key:?} in queue {queue} is held by job {id}, which is {state}: a push of it runs nothing");
-        Some(Finding::new(
-            "key",
-            message,
-            format!("run it: {qctl} retry {id}; or free the key: {qctl} delete {id} --free-keys"),
-        ))
+        Some(Finding::new("key", message, format!("run it: {qctl} retry {id}; or free the key: {qctl} delete {id}")))
     }
 }
 

@@ -3,20 +3,18 @@
 use clap_complete::ArgValueCandidates;
 
 use super::found;
-use crate::command::held::FreeKeys;
 use crate::command::{Answer, Ctx, complete, selection, value};
 use crate::exit::{Exit, Failure};
 use crate::job::{Filter, JobId, Page, QueueName, StateKind, Tally};
 use crate::render::words;
-use crate::store::{HeldKeys, Removed};
+use crate::store::Removed;
 use crate::ui::Format;
 use crate::wake;
 
 /// Forget the jobs of a queue that wait; what runs goes on
 ///
-/// Dead letters and the history stay, unless -s names their states; and of those, what still holds its
-/// key stays unless --free-keys is given, so that a second push of it is still answered. Jobs that wait go
-/// with their keys.
+/// Dead letters and the history stay, unless -s names their states. A key that a job still holds is free
+/// then; pruning, in contrast, keeps such a job.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -29,8 +27,6 @@ pub(super) struct Purge {
     /// The states of the jobs to forget, instead of blocked, scheduled, ready and retrying
     #[arg(short = 's', long = "state", value_name = "STATE", value_delimiter = ',', value_parser = value::state)]
     states: Vec<StateKind>,
-    #[command(flatten)]
-    keys: FreeKeys,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -47,8 +43,7 @@ impl Purge {
         let waiting = [StateKind::Blocked, StateKind::Scheduled, StateKind::Ready, StateKind::Retrying];
         let states = if self.states.is_empty() { waiting.to_vec() } else { self.states.clone() };
         let tally = found(ctx, &self.queue)?.tally;
-        let n_kept = self.count_kept(ctx, &states)?;
-        let n = states.iter().map(|&state| tally.get(state)).sum::<i64>() - n_kept;
+        let n = states.iter().map(|&state| tally.get(state)).sum::<i64>();
         let jobs = words::count(usize::try_from(n).unwrap_or(0), "job");
         if self.dry_run {
             ctx.ui.say(format_args!("would purge {jobs} of {}", self.queue));
@@ -57,28 +52,10 @@ impl Purge {
         if !self.yes {
             ctx.ui.confirm(&format!("forget {jobs} of {} for good?", self.queue))?;
         }
-        let keys = self.keys.rule(ctx.now());
-        let n = forget_all(ctx, &self.queue, &states, keys)?;
+        let n = forget_all(ctx, &self.queue, &states)?;
         ctx.ring()?;
         ctx.ui.hint(format_args!("purged {} of {}", words::count(usize::try_from(n).unwrap_or(0), "job"), self.queue));
         answer(ctx, "purged", n)
-    }
-
-    /// How many jobs in these states stay because they hold their keys, which is said.
-    fn count_kept(&self, ctx: &mut Ctx, states: &[StateKind]) -> Result<i64, Failure> {
-        let finished: Vec<StateKind> = states.iter().copied().filter(|state| state.is_final()).collect();
-        let mut n_kept = 0;
-        let mut portions = Portions::new(&self.queue, &finished);
-        while !finished.is_empty()
-            && let Some(ids) = portions.next(ctx)?
-        {
-            n_kept += self.keys.kept(ctx, &ids)?.len();
-        }
-        if n_kept > 0 {
-            let jobs = words::count(n_kept, "job");
-            ctx.ui.say(format_args!("{jobs} that still hold their keys stay; to free those: --free-keys"));
-        }
-        Ok(i64::try_from(n_kept).unwrap_or(i64::MAX))
     }
 }
 
@@ -117,7 +94,7 @@ impl Delete {
         // Paused, so that no worker takes a job of it meanwhile.
         let now = ctx.now();
         let was_open = ctx.store()?.pause(&self.queue, true, now)? == Some(true);
-        let n = forget_all(ctx, &self.queue, &idle, HeldKeys::Freed)?;
+        let n = forget_all(ctx, &self.queue, &idle)?;
         match ctx.store()?.remove_queue(&self.queue)? {
             Removed::Gone => {}
             Removed::NotEmpty(tally) => {
@@ -152,33 +129,15 @@ fn refuse_running(queue: &QueueName, tally: &Tally) -> Result<(), Failure> {
 const PORTION: usize = 500;
 
 /// Forgets the jobs of a queue that stand in one of `states`; answers how many there were.
-fn forget_all(ctx: &mut Ctx, queue: &QueueName, states: &[StateKind], keys: HeldKeys) -> Result<i64, Failure> {
-    let mut n_forgotten = 0;
-    let mut portions = Portions::new(queue, states);
-    while let Some(ids) = portions.next(ctx)? {
-        n_forgotten += i64::try_from(ctx.forget(&ids, states, keys)?.len()).unwrap_or(0);
-    }
-    Ok(n_forgotten)
-}
-
-/// The jobs of a queue that stand in one of some states, some at a time.
-struct Portions {
-    filter: Filter,
-    after: Option<JobId>,
-}
-
-impl Portions {
-    fn new(queue: &QueueName, states: &[StateKind]) -> Self {
-        let filter = Filter { queues: vec![queue.clone()], states: states.to_vec(), ..Filter::default() };
-        Self { filter, after: None }
-    }
-
-    fn next(&mut self, ctx: &mut Ctx) -> Result<Option<Vec<JobId>>, Failure> {
-        let page = Page { after: self.after, limit: PORTION, oldest_first: true };
-        let ids: Vec<JobId> = ctx.store()?.jobs(&self.filter, page)?.iter().map(|job| job.id).collect();
-        let Some(&last) = ids.last() else { return Ok(None) };
-        self.after = Some(last);
-        Ok(Some(ids))
+fn forget_all(ctx: &mut Ctx, queue: &QueueName, states: &[StateKind]) -> Result<i64, Failure> {
+    let filter = Filter { queues: vec![queue.clone()], states: states.to_vec(), ..Filter::default() };
+    let (mut n_forgotten, mut after) = (0, None);
+    loop {
+        let page = Page { after, limit: PORTION, oldest_first: true };
+        let ids: Vec<JobId> = ctx.store()?.jobs(&filter, page)?.iter().map(|job| job.id).collect();
+        let Some(&last) = ids.last() else { return Ok(n_forgotten) };
+        after = Some(last);
+        n_forgotten += i64::try_from(ctx.forget(&ids, states)?.len()).unwrap_or(0);
     }
 }
 

@@ -3,7 +3,6 @@
 use clap_complete::ArgValueCandidates;
 use serde_json::json;
 
-use super::bad_name;
 use crate::command::{Answer, Ctx, complete, selection, value};
 use crate::exit::{Exit, Failure};
 use crate::job::{JobId, StepPath};
@@ -25,22 +24,18 @@ pub(super) struct Reset {
     #[arg(value_name = "ID", value_parser = value::id, add = ArgValueCandidates::new(complete::jobs))]
     job: JobId,
     /// The steps, as `step list` writes them
-    #[arg(value_name = "NAME", required_unless_present = "all")]
-    names: Vec<String>,
+    #[arg(value_name = "NAME", value_parser = value::step, required_unless_present = "all")]
+    paths: Vec<StepPath>,
     /// Every step
-    #[arg(long, conflicts_with = "names")]
+    #[arg(long, conflicts_with = "paths")]
     all: bool,
 }
 
 impl Reset {
     pub(super) fn run(self, ctx: &mut Ctx) -> Answer {
         let job = self.job;
-        let paths = if self.all {
-            ctx.store()?.steps(job)?.into_iter().map(|step| step.path).collect()
-        } else {
-            let paths: Result<Vec<_>, _> = self.names.iter().map(|name| StepPath::parse(name)).collect();
-            paths.map_err(|error| bad_name(&error))?
-        };
+        let paths =
+            if self.all { ctx.store()?.steps(job)?.into_iter().map(|step| step.path).collect() } else { self.paths };
         let forgotten = match ctx.store()?.reset_steps(job, &paths)? {
             Forgotten::Steps(forgotten) => forgotten,
             Forgotten::NoJob => return Err(selection::unknown(job.into())),

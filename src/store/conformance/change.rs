@@ -7,7 +7,7 @@ use crate::job::{
     Backoff, Due, Filter, Jitter, Job, JobChange, JobId, Outcome, QueueName, QueueSettings, State, StateKind, Stream,
     Tally, Verdict,
 };
-use crate::store::{Cancelled, HeldKeys, Retried, Standing, Updated};
+use crate::store::{Cancelled, Retried, Standing, Updated};
 
 /// No job has this number.
 const NOBODY: JobId = JobId::new(999).expect("positive");
@@ -149,7 +149,7 @@ pub(crate) fn dropping_forgets_all_that_a_dead_job_left(open: &Open) {
     let kept = ended(&mut queue, StateKind::Dead);
     let id = ended(&mut queue, StateKind::Dead);
     let tokens: Vec<_> = queue.store.attempts(id).expect("the attempts").iter().map(|one| one.token).collect();
-    assert_eq!(queue.store.forget(&[id], &[StateKind::Dead], HeldKeys::Freed).expect("a drop"), [id]);
+    assert_eq!(queue.store.forget(&[id], &[StateKind::Dead]).expect("a drop"), [id]);
 
     assert_eq!(queue.store.job(id).expect("a look"), None);
     assert_eq!(queue.store.attempts(id).expect("a look"), []);
@@ -172,7 +172,7 @@ pub(crate) fn only_dead_jobs_are_dropped_and_each_once(open: &Open) {
     let others =
         [ended(&mut queue, StateKind::Succeeded), ended(&mut queue, StateKind::Cancelled), queue.push(job("a"))];
     let asked = [others[0], NOBODY, dead, others[1], others[2], dead];
-    assert_eq!(queue.store.forget(&asked, &[StateKind::Dead], HeldKeys::Freed).expect("a drop"), [dead]);
+    assert_eq!(queue.store.forget(&asked, &[StateKind::Dead]).expect("a drop"), [dead]);
     assert_eq!(queue.all(), others);
     queue.assert_counters_agree();
 }

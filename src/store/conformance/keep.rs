@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bench::{Bench, Draft as _, Open, job, queue};
 use crate::clock::Timestamp;
 use crate::job::{JobId, Pace, QueueName, Retention, StateKind};
-use crate::store::{self, HeldKeys, Removed};
+use crate::store::{self, Removed};
 
 /// A job of the default queue that has ended like this.
 fn ended(bench: &mut Bench<'_>, state: StateKind) -> JobId {
@@ -65,17 +65,21 @@ pub(crate) fn of_too_many_finished_jobs_the_oldest_are_forgotten(open: &Open) {
 pub(crate) fn a_finished_job_is_kept_for_as_long_as_it_holds_its_key(open: &Open) {
     let mut bench = Bench::new(open);
     let until = bench.in_secs(100);
-    let id = bench.push(job("a").key("k").held_until(until));
+    let ids = bench.push_all(vec![job("a").key("s").held_until(until), job("a").key("c").held_until(until)]);
     let claimed = bench.claim_one();
     bench.succeed(&claimed);
-    bench.advance(50);
+    let _ = bench.store.cancel(ids[1], bench.now).expect("a cancellation");
+    bench.advance(99);
     let now = bench.now;
     assert_eq!(prune(&mut bench, Some(now), Some(0)), 0);
-    assert_eq!(bench.offer(job("a").key("k")).id, id);
-    bench.advance(51);
+    let holders = ["s", "c"].map(|key| bench.offer(job("a").key(key)).id);
+    assert_eq!(holders, ids[..]);
+    bench.advance(1);
     let now = bench.now;
-    assert_eq!(prune(&mut bench, Some(now), None), 1);
-    assert_ne!(bench.offer(job("a").key("k")).id, id, "numbers are never given twice");
+    assert_eq!(prune(&mut bench, Some(now), None), 2);
+    for key in ["s", "c"] {
+        assert!(!ids.contains(&bench.offer(job("a").key(key)).id), "numbers are never given twice");
+    }
 }
 
 pub(crate) fn one_portion_is_bounded_and_the_next_goes_on(open: &Open) {
@@ -140,7 +144,7 @@ pub(crate) fn a_queue_goes_only_when_it_has_no_jobs(open: &Open) {
     assert!(
         matches!(bench.store.remove_queue(&mail).expect("an answer"), Removed::NotEmpty(tally) if tally.get(StateKind::Ready) == 1)
     );
-    assert_eq!(bench.store.forget(&[id], &StateKind::ALL, HeldKeys::Freed).expect("an answer"), [id]);
+    assert_eq!(bench.store.forget(&[id], &StateKind::ALL).expect("an answer"), [id]);
     assert_eq!(bench.store.remove_queue(&mail).expect("an answer"), Removed::Gone);
     assert_eq!(bench.store.settings(&mail).expect("a look"), None);
 

@@ -3,7 +3,7 @@
 use super::bench::{Bench, Draft as _, Open, job};
 use crate::job::{Command, Filter, NewJob, OnDuplicate, Reason, StateKind, Verdict};
 use crate::job::{JobId, Outcome};
-use crate::store::{Error, HeldKeys, PushOutcome, Retried, Settled};
+use crate::store::{Error, PushOutcome, Retried, Settled};
 
 pub(crate) fn a_key_makes_one_job_however_often_it_is_pushed(open: &Open) {
     let mut queue = Bench::new(open);
@@ -141,9 +141,10 @@ pub(crate) fn a_time_does_not_free_the_key_of_an_unfinished_job(open: &Open) {
     assert_eq!(queue.offer(job("a").key("k")).id, id);
 }
 
-pub(crate) fn a_key_outlives_whatever_is_forgotten_unless_that_is_asked_for(open: &Open) {
-    type End = fn(&mut Bench<'_>, JobId);
-    let endings: [(StateKind, End); 3] = [
+pub(crate) fn a_key_is_free_once_its_job_is_forgotten_wherever_that_stood(open: &Open) {
+    type Lead = fn(&mut Bench<'_>, JobId);
+    let ways: [(StateKind, Lead); 4] = [
+        (StateKind::Ready, |_, _| {}),
         (StateKind::Succeeded, |queue, _| {
             let claimed = queue.claim_one();
             queue.succeed(&claimed);
@@ -156,41 +157,16 @@ pub(crate) fn a_key_outlives_whatever_is_forgotten_unless_that_is_asked_for(open
             let _ = queue.store.cancel(id, queue.now).expect("a cancellation");
         }),
     ];
-    for (state, end) in endings {
+    for (state, lead) in ways {
         let mut queue = Bench::new(open);
-        let until = queue.in_secs(100);
-        let id = queue.push(job("a").key("k").held_until(until));
-        end(&mut queue, id);
-        queue.advance(99);
-        let kept = HeldKeys::Kept { now: queue.now };
-        assert_eq!(queue.store.keys_held(&[id], queue.now).expect("a look"), [(id, until)]);
-        assert_eq!(queue.store.forget(&[id], &[state], kept).expect("an answer"), []);
+        let id = queue.push(job("a").key("k").held_until(queue.in_secs(1000)));
+        lead(&mut queue, id);
         let again = queue.offer(job("a").key("k"));
-        assert_eq!((again.id, again.state), (id, state), "it still answers");
-
-        queue.advance(1);
-        let kept = HeldKeys::Kept { now: queue.now };
-        assert_eq!(queue.store.keys_held(&[id], queue.now).expect("a look"), []);
-        assert_eq!(queue.store.forget(&[id], &[state], kept).expect("an answer"), [id]);
+        assert_eq!((again.id, again.state), (id, state), "it answers");
+        assert_eq!(queue.store.forget(&[id], &[state]).expect("an answer"), [id]);
+        assert!(queue.push(job("a").key("k")) > id, "{state:?}");
+        queue.assert_counters_agree();
     }
-}
-
-pub(crate) fn a_key_whose_job_is_forgotten_with_it_is_free(open: &Open) {
-    let mut queue = Bench::new(open);
-    let id = queue.push(job("a").key("k").held_until(queue.in_secs(1000)));
-    let claimed = queue.claim_one();
-    queue.bury(&claimed);
-    assert_eq!(queue.offer(job("a").key("k")).id, id);
-    assert_eq!(queue.store.forget(&[id], &[StateKind::Dead], HeldKeys::Freed).expect("a drop"), [id]);
-    assert!(queue.push(job("a").key("k")) > id);
-}
-
-pub(crate) fn what_waits_is_forgotten_with_its_key(open: &Open) {
-    let mut queue = Bench::new(open);
-    let id = queue.push(job("a").key("k").held_until(queue.in_secs(1000)));
-    let kept = HeldKeys::Kept { now: queue.now };
-    assert_eq!(queue.store.forget(&[id], &[StateKind::Ready], kept).expect("an answer"), [id]);
-    assert!(queue.push(job("a").key("k")) > id);
 }
 
 pub(crate) fn a_push_may_ask_to_be_refused_where_its_key_is_held(open: &Open) {

@@ -17,7 +17,7 @@ use crate::job::{
     Claimed, Due, Filter, IdRange, Job, JobChange, JobId, NewJob, OnDuplicate, Outcome, Page, Progress, QueueName,
     Reason, Retention, Settlement, StateKind, Verdict, Wish, unheeded,
 };
-use crate::store::{Error, HeldKeys, Pushed, Serving, Standing, Turn};
+use crate::store::{Error, Pushed, Serving, Standing, Turn};
 
 /// How many sequences are tried, unless `PROPTEST_CASES` says so.
 const N_CASES: u32 = 80;
@@ -98,7 +98,7 @@ impl<'o> Pair<'o> {
             Step::Update { .. } => self.update(&step),
             Step::Forget(nth) => {
                 let (ids, states) = ([self.id(nth)], [StateKind::Dead, StateKind::Succeeded, StateKind::Cancelled]);
-                let forgotten = self.there.store.forget(&ids, &states, HeldKeys::Freed).expect("an answer");
+                let forgotten = self.there.store.forget(&ids, &states).expect("an answer");
                 assert_eq!(forgotten, self.model.forget(&ids, &states));
             }
             Step::Prune { queue, age, rows } => {

@@ -49,9 +49,7 @@ macro_rules! suite {
                 a_key_with_a_time_outlives_its_job_until_then
                 a_key_outlives_a_cancelled_and_an_expired_job_until_its_time
                 a_time_does_not_free_the_key_of_an_unfinished_job
-                a_key_outlives_whatever_is_forgotten_unless_that_is_asked_for
-                a_key_whose_job_is_forgotten_with_it_is_free
-                what_waits_is_forgotten_with_its_key
+                a_key_is_free_once_its_job_is_forgotten_wherever_that_stood
                 a_push_may_ask_to_be_refused_where_its_key_is_held
                 a_push_may_replace_a_job_that_has_not_started
                 a_job_that_has_started_is_not_replaced

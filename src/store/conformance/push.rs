@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bench::{Bench, Draft as _, Open, job, queue};
 use crate::job::{Backoff, Command, Context, Jitter, JobId, NewJob, OnDuplicate, State, StateKind, Tally, Terms};
-use crate::store::{Error, HeldKeys, PushOutcome};
+use crate::store::{Error, PushOutcome};
 
 pub(crate) fn jobs_are_numbered_in_the_order_of_their_push(open: &Open) {
     let mut queue = Bench::new(open);
@@ -22,7 +22,7 @@ pub(crate) fn a_number_is_not_given_twice_even_after_its_job_was_dropped(open: &
     for claimed in queue.claim(2) {
         queue.bury(&claimed);
     }
-    assert_eq!(queue.store.forget(&[newest], &[StateKind::Dead], HeldKeys::Freed).expect("a drop"), [newest]);
+    assert_eq!(queue.store.forget(&[newest], &[StateKind::Dead]).expect("a drop"), [newest]);
 
     assert!(queue.push(job("c")) > newest);
     assert!(queue.beside().push(job("d")) > newest);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::bench::{Bench, LEASE, Open, job, moment, uptime};
 use crate::job::{Claimed, Granted, Outcome, Progress, Reason, Settlement, State, StateKind, Verdict, Wish, unheeded};
-use crate::store::{HeldKeys, Settled, Standing};
+use crate::store::{Settled, Standing};
 
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -146,7 +146,7 @@ pub(crate) fn under_a_lost_lease_nothing_is_said(open: &Open) {
     queue.succeed(&claimed);
     say(&mut queue);
     assert_eq!(queue.state(id), StateKind::Succeeded);
-    assert_eq!(queue.store.forget(&[id], &[StateKind::Succeeded], HeldKeys::Freed).expect("an answer"), [id]);
+    assert_eq!(queue.store.forget(&[id], &[StateKind::Succeeded]).expect("an answer"), [id]);
     say(&mut queue);
 }
 

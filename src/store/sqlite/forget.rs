@@ -14,7 +14,7 @@ use super::step;
 use super::transaction::Txn;
 use crate::clock::{self, Timestamp};
 use crate::job::{JobId, Pace, QueueName, Retention, StateKind, Tally};
-use crate::store::{HeldKeys, Removed, Result};
+use crate::store::{Removed, Result};
 
 /// How many jobs one transaction of pruning forgets at the most.
 pub(super) const PORTION: usize = 500;
@@ -26,18 +26,14 @@ const PACE_KEPT: Duration = Duration::from_secs(31 * 24 * 3600);
 /// a month left unfolded is done within the hour, one portion at each look.
 const PACE_PORTION: usize = 5000;
 
-/// Forgets those of `ids` that stand in one of `states`, unless they hold keys that are kept; answers which.
-pub(super) fn forget(tx: &Txn<'_>, ids: &[JobId], states: &[StateKind], keys: HeldKeys) -> Result<Vec<JobId>> {
-    let kept_beyond = match keys {
-        HeldKeys::Kept { now } => now,
-        HeldKeys::Freed => Timestamp::from_millis(i64::MAX),
-    };
-    let sql = format!("select queue_id, state from job where id = :id and not ({HOLDS_SQL})");
+/// Forgets those of `ids` that stand in one of `states`; answers which. A key goes with the row that holds it.
+pub(super) fn forget(tx: &Txn<'_>, ids: &[JobId], states: &[StateKind]) -> Result<Vec<JobId>> {
+    let sql = "select queue_id, state from job where id = :id";
     let mut forgotten = Vec::new();
     for &id in ids {
-        let mut query = tx.prepare_cached(&sql).explain(tx.path())?;
+        let mut query = tx.prepare_cached(sql).explain(tx.path())?;
         let found: Option<(i64, StateKind)> = query
-            .query_row(named_params! { ":id": id, ":now": kept_beyond }, |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(named_params! { ":id": id }, |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()
             .explain(tx.path())?;
         if let Some((queue_id, state)) = found.filter(|(_, state)| states.contains(state)) {
@@ -47,21 +43,6 @@ pub(super) fn forget(tx: &Txn<'_>, ids: &[JobId], states: &[StateKind], keys: He
         }
     }
     Ok(forgotten)
-}
-
-/// Whether a job has ended and its time with its key is not over.
-const HOLDS_SQL: &str = "key_holds is not null and coalesce(key_until, :now) > :now
-    and state in ('succeeded', 'dead', 'cancelled')";
-
-/// Those of `ids` that have ended and still hold their keys, and until when.
-pub(super) fn keys_held(conn: &Connection, ids: &[JobId], now: Timestamp) -> rusqlite::Result<Vec<(JobId, Timestamp)>> {
-    let mut query = conn.prepare_cached(&format!("select id, key_until from job where id = :id and {HOLDS_SQL}"))?;
-    let mut held = Vec::new();
-    for id in ids {
-        let params = named_params! { ":id": id, ":now": now };
-        held.extend(query.query_row(params, |row| Ok((row.get(0)?, row.get(1)?))).optional()?);
-    }
-    Ok(held)
 }
 
 /// Removes the rows of a job from every table. The counters are the caller's.
@@ -79,6 +60,15 @@ pub(super) fn erase(tx: &Txn<'_>, id: JobId) -> Result<()> {
     let mut delete = tx.prepare_cached("delete from output where id >= :first and id < :end").explain(tx.path())?;
     delete.execute(named_params! { ":first": first, ":end": end }).explain(tx.path())?;
     step::erase(tx, id)
+}
+
+/// Forgets the oldest finished jobs of a queue that are no longer to be kept, at most `limit`; answers how many.
+///
+/// They are asked for here, under the write lock: one that was found before it was had may have been retried
+/// since, or hold its key.
+pub(super) fn prune(tx: &Txn<'_>, queue: &QueueName, keep: &Retention, limit: (usize, Timestamp)) -> Result<usize> {
+    let ids = outlived(tx, queue, keep, limit).explain(tx.path())?;
+    Ok(forget(tx, &ids, &[StateKind::Succeeded, StateKind::Cancelled])?.len())
 }
 
 /// The oldest finished jobs of a queue that are no longer to be kept, at most `limit`.

@@ -44,8 +44,8 @@ use self::presence::Presence;
 use self::row::Explain as _;
 use self::step_file::Folder;
 use super::{
-    Access, Ahead, Cancelled, Forgotten, HeldKeys, Mark, NewWorker, Orphan, Part, Place, Pushed, Removed, Result,
-    Retried, Slept, Standing, StepFile, Store, Stray, Tidy, Turn, Turned, Updated, Worker,
+    Access, Ahead, Cancelled, Forgotten, Mark, NewWorker, Orphan, Part, Place, Pushed, Removed, Result, Retried, Slept,
+    Standing, StepFile, Store, Stray, Tidy, Turn, Turned, Updated, Worker,
 };
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
@@ -327,28 +327,22 @@ impl Store for SqliteStore {
         self.write_durably(|tx| change::update(tx, id, change, now))
     }
 
-    fn forget(&mut self, ids: &[JobId], states: &[StateKind], keys: HeldKeys) -> Result<Vec<JobId>> {
-        self.write_durably(|tx| forget::forget(tx, ids, states, keys))
-    }
-
-    fn keys_held(&mut self, ids: &[JobId], now: Timestamp) -> Result<Vec<(JobId, Timestamp)>> {
-        forget::keys_held(&self.conn, ids, now).explain(&self.path)
+    fn forget(&mut self, ids: &[JobId], states: &[StateKind]) -> Result<Vec<JobId>> {
+        self.write_durably(|tx| forget::forget(tx, ids, states))
     }
 
     fn prune(&mut self, queue: &QueueName, keep: &Retention, now: Timestamp) -> Result<usize> {
         let limit = (forget::PORTION, now);
-        let ids = forget::outlived(&self.conn, queue, keep, limit).explain(&self.path)?;
+        let has_outlived = !forget::outlived(&self.conn, queue, keep, limit).explain(&self.path)?.is_empty();
         let is_pace_untidy = forget::has_untidy_pace(&self.conn, queue, now).explain(&self.path)?;
-        if ids.is_empty() && !is_pace_untidy {
+        if !has_outlived && !is_pace_untidy {
             return Ok(0);
         }
         self.write(|tx| {
             if is_pace_untidy {
                 forget::tidy_pace(tx, queue, now)?;
             }
-            // Asked again: what was found may have been retried while this waited for the lock.
-            let ids = forget::outlived(tx, queue, keep, limit).explain(tx.path())?;
-            Ok(forget::forget(tx, &ids, &[StateKind::Succeeded, StateKind::Cancelled], HeldKeys::Kept { now })?.len())
+            forget::prune(tx, queue, keep, limit)
         })
     }
 

@@ -18,7 +18,7 @@ use qctl::job::{
 };
 use qctl::policy;
 use qctl::render::{Look, detail, json, plain, table};
-use qctl::store::{self, Access, HeldKeys, Serving, Store, Target, Tidy, Turn};
+use qctl::store::{self, Access, Serving, Store, Target, Tidy, Turn};
 
 use super::base::{self, Base, Files, Snapshot, in_secs, moment, snapshot_of};
 
@@ -365,7 +365,7 @@ fn change(store: &mut dyn Store) -> store::Result<()> {
         let _ = store.update(id, &change, now)?;
     }
     for &id in &ids[..7] {
-        let _ = store.retry(id, &StateKind::ALL, now)?;
+        let _ = store.retry(id, &StateKind::ALL, None, now)?;
         let _ = store.cancel(id, now)?;
     }
     let pushed = store.push(&mut [base::job("mail", "new"), base::job("new", "new")].into_iter(), now)?;
@@ -376,7 +376,7 @@ fn change(store: &mut dyn Store) -> store::Result<()> {
     for _ in 0..3 {
         store.prune(&mail, &keep, now)?;
     }
-    store.forget(&ids, &StateKind::ALL, HeldKeys::Freed)?;
+    store.forget(&ids, &StateKind::ALL)?;
     let _ = store.remove_queue(&mail)?;
     Ok(())
 }
