@@ -15,7 +15,7 @@ use super::{Answer, Ctx, lease};
 use crate::command::value as word;
 use crate::config;
 use crate::exit::{Exit, Failure};
-use crate::job::{BadStep, Lease, OnUncertain, StepCall, StepPath, StepRefusal};
+use crate::job::{BadStep, JobId, Lease, OnUncertain, StepCall, StepPath, StepRefusal};
 use crate::store::Slept;
 
 /// Run a part of a job once, however often the job is run
@@ -135,6 +135,12 @@ fn new_call(path: StepPath) -> StepCall {
         command: String::new(),
         input: None,
     }
+}
+
+/// The steps of a job that runs are its own affair.
+fn running(job: JobId) -> Failure {
+    Failure::refused(format!("job {job} is running; its steps are left alone"))
+        .hint(format!("qctl wait {job}, or qctl cancel {job}"))
 }
 
 /// Why the attempt may not come to the step, and what would help.

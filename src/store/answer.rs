@@ -251,6 +251,20 @@ pub enum Forgotten {
     NoJob,
 }
 
+/// What became of a step whose output somebody told from outside.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettledStep {
+    /// It is recorded.
+    Recorded,
+    /// It was recorded before; nothing was done.
+    Before,
+    /// The job runs; nothing was done.
+    Running,
+    /// There is no such job.
+    NoJob,
+}
+
 /// What is to be done about a step that lets time pass.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

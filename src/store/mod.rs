@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use answer::{
     Ahead, Cancelled, Forgotten, Mark, Met, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried, Serving, Settled,
-    Slept, Standing, Tidy, Turn, Turned, Updated, Worker,
+    SettledStep, Slept, Standing, Tidy, Turn, Turned, Updated, Worker,
 };
 pub use error::{Error, Result};
 pub use step_file::StepFile;
@@ -180,6 +180,13 @@ pub trait Store: Send {
     ///
     /// Those of [`Store::begin_step`].
     fn set_step(&mut self, lease: Lease, call: &StepCall, value: &[u8], at: Moment) -> Result<Begun>;
+
+    /// Records what a step of a job that does not run printed, or would have, unless it is recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn settle_step(&mut self, id: JobId, call: &StepCall, value: &[u8], now: Timestamp) -> Result<SettledStep>;
 
     /// Has a running attempt come to a step that lets time pass until `until`; when it was first come to
     /// decides. As long as that is not over, the attempt is noted to sleep, as [`Store::wish`] does.

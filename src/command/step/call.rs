@@ -157,7 +157,9 @@ impl Due {
     fn uncertain(&self, path: &StepPath) -> Failure {
         let job = self.lease.job;
         let message = format!("step {path} was begun in an earlier attempt; it may or may not have happened");
-        Failure::refused(message).hint(format!("find out; if it did not happen: qctl step reset {job} {path}"))
+        let hint =
+            format!("if it has not: qctl step reset {job} {path}; if it has: qctl step set --job {job} {path} OUTPUT");
+        Failure::refused(message).hint(hint)
     }
 
     /// Asks whether the step has happened; answers how this ends, `None` where the step is to be run.
@@ -257,6 +259,10 @@ fn relay(
     (exit, kept)
 }
 
+/// How much is read once a command has ended: more than a pipe can hold that it had printed by then. What it
+/// left in the background may print on for ever.
+const GULPS_AFTER_END: usize = 32;
+
 /// Takes bytes that a command printed, and whether anyone still hears of them.
 type Sink<'a> = dyn FnMut(&mut Ctx, &[u8], &mut bool) + 'a;
 
@@ -270,14 +276,16 @@ fn follow(
     let env = [("QCTL_STEP", run.path.to_string()), ("QCTL_STEP_KEY", run.key.clone())];
     let mut guest = Guest::spawn(&command.argv(), &env, input)?;
     let mut is_heard = true;
+    let mut n_gulps_left = GULPS_AFTER_END;
     loop {
         let has_ended = guest.has_ended();
         let bytes = guest.read();
+        if has_ended && (bytes.is_empty() || n_gulps_left == 0) {
+            return guest.reap().map_err(SpawnError::NoRoom);
+        }
         if !bytes.is_empty() {
             sink(ctx, bytes, &mut is_heard);
-        } else if has_ended {
-            // What it left in the background may print on for ever.
-            return guest.reap().map_err(SpawnError::NoRoom);
+            n_gulps_left -= usize::from(has_ended);
         } else {
             children.take();
             let mut polled = vec![PollFd::new(children.as_fd(), PollFlags::POLLIN)];

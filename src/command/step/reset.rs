@@ -3,6 +3,7 @@
 use clap_complete::ArgValueCandidates;
 use serde_json::json;
 
+use super::running;
 use crate::command::{Answer, Ctx, complete, selection, value};
 use crate::exit::{Exit, Failure};
 use crate::job::{JobId, StepPath};
@@ -39,10 +40,7 @@ impl Reset {
         let forgotten = match ctx.store()?.reset_steps(job, &paths)? {
             Forgotten::Steps(forgotten) => forgotten,
             Forgotten::NoJob => return Err(selection::unknown(job.into())),
-            Forgotten::Running => {
-                return Err(Failure::refused(format!("job {job} is running; its steps are left alone"))
-                    .hint(format!("qctl wait {job}, or qctl cancel {job}")));
-            }
+            Forgotten::Running => return Err(running(job)),
             Forgotten::NoStep(path) => {
                 return Err(Failure::not_found(format!("job {job} has no step {path}; nothing was forgotten"))
                     .hint(format!("qctl step list {job}")));

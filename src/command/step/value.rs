@@ -7,11 +7,12 @@ use std::os::unix::ffi::OsStringExt as _;
 use clap::builder::OsStringValueParser;
 use clap_complete::ArgValueCandidates;
 
-use super::{bad_name, new_call, outer, path, refused};
+use super::{bad_name, new_call, outer, path, refused, running};
 use crate::clock::Clock as _;
-use crate::command::{Answer, Ctx, complete, lease, value};
+use crate::command::{Answer, Ctx, complete, lease, selection, value};
 use crate::exit::{Exit, Failure};
 use crate::job::{Begun, JobId, StepOutput, StepPath};
+use crate::store::SettledStep;
 
 /// Print what a step printed, or the value that was set
 ///
@@ -57,13 +58,20 @@ impl Get {
 /// Record a value, unless one is recorded
 ///
 /// The first one stays: a later attempt that sets another is left with it. `step get` prints which.
+///
+/// --job, from outside, is how a person says that a step which may or may not have happened has, and what it
+/// printed; the job must not be running.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   qctl step set run \"$(uuidgen)\"; run=$(qctl step get run)
-  date | qctl step set started")]
+  date | qctl step set started
+  qctl step set --job 42 charge ch-1017 && qctl dlq requeue 42")]
 pub(super) struct Set {
-    /// Its name; a step of a command cannot have it too
+    /// The job, which does not run [default: the one that this is inside of]
+    #[arg(long, value_name = "ID", value_parser = value::id, add = ArgValueCandidates::new(complete::jobs))]
+    job: Option<JobId>,
+    /// Its name; a step of a command has it in the same place
     #[arg(value_name = "NAME")]
     name: String,
     /// The value [default: standard input to its end]
@@ -76,8 +84,6 @@ const MAX_VALUE: usize = 1024 * 1024;
 
 impl Set {
     pub(super) fn run(self, ctx: &mut Ctx) -> Answer {
-        let lease = lease::own(ctx)?;
-        let call = new_call(path(&self.name)?);
         let value = match self.value {
             Some(value) if value != "-" => value.into_vec(),
             _ => read_value()?,
@@ -86,11 +92,36 @@ impl Set {
             return Err(Failure::usage(format!("the value of {} is larger than 1 MiB", self.name))
                 .hint(format!("qctl step {} -- cat FILE keeps any size", self.name)));
         }
-        let at = ctx.config.clock.moment();
-        match ctx.store()?.set_step(lease, &call, &value, at)? {
-            Begun::Refused(refusal) => Err(refused(lease, &call.path, refusal)),
-            Begun::Recorded { .. } | Begun::Run(_) | Begun::Uncertain(_) => Ok(Exit::Done),
+        match self.job {
+            Some(job) => settle(ctx, job, (&self.name, &value)),
+            None => set(ctx, path(&self.name)?, &value),
         }
+    }
+}
+
+fn set(ctx: &mut Ctx, path: StepPath, value: &[u8]) -> Answer {
+    let lease = lease::own(ctx)?;
+    let call = new_call(path);
+    let at = ctx.config.clock.moment();
+    match ctx.store()?.set_step(lease, &call, value, at)? {
+        Begun::Refused(refusal) => Err(refused(lease, &call.path, refusal)),
+        Begun::Recorded { .. } | Begun::Run(_) | Begun::Uncertain(_) => Ok(Exit::Done),
+    }
+}
+
+/// Records a value from outside of the job.
+fn settle(ctx: &mut Ctx, job: JobId, (name, value): (&str, &[u8])) -> Answer {
+    let call = new_call(StepPath::parse(name).map_err(|error| bad_name(&error))?);
+    let now = ctx.now();
+    match ctx.store()?.settle_step(job, &call, value, now)? {
+        SettledStep::Recorded => Ok(Exit::Done),
+        SettledStep::Before => Err(Failure::refused(format!("step {} of job {job} is recorded already", call.path))
+            .hint(format!(
+                "qctl step get --job {job} {}; to forget it: qctl step reset {job} {}",
+                call.path, call.path
+            ))),
+        SettledStep::Running => Err(running(job)),
+        SettledStep::NoJob => Err(selection::unknown(job.into())),
     }
 }
 

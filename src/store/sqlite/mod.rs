@@ -44,8 +44,8 @@ use self::presence::Presence;
 use self::row::Explain as _;
 use self::step_file::Folder;
 use super::{
-    Access, Ahead, Cancelled, Forgotten, Mark, NewWorker, Orphan, Part, Place, Pushed, Removed, Result, Retried, Slept,
-    Standing, StepFile, Store, Stray, Tidy, Turn, Turned, Updated, Worker,
+    Access, Ahead, Cancelled, Forgotten, Mark, NewWorker, Orphan, Part, Place, Pushed, Removed, Result, Retried,
+    SettledStep, Slept, Standing, StepFile, Store, Stray, Tidy, Turn, Turned, Updated, Worker,
 };
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
@@ -268,6 +268,10 @@ impl Store for SqliteStore {
     fn set_step(&mut self, lease: Lease, call: &StepCall, value: &[u8], at: Moment) -> Result<Begun> {
         let folder = Folder::of(&self.path);
         self.write_on_record(|tx| step::set(tx, &folder, lease, (call, value), at))
+    }
+
+    fn settle_step(&mut self, id: JobId, call: &StepCall, value: &[u8], now: Timestamp) -> Result<SettledStep> {
+        self.write_durably(|tx| step::settle(tx, id, (call, value), now))
     }
 
     fn sleep_step(&mut self, lease: Lease, call: &StepCall, until: Timestamp, now: Timestamp) -> Result<Slept> {

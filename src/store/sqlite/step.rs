@@ -14,7 +14,7 @@ use crate::job::{
     Begun, JobId, Lease, OnUncertain, Printed, StateKind, Step, StepCall, StepEnd, StepOutput, StepPath, StepRefusal,
     StepRun, StepState, Token, Wish,
 };
-use crate::store::{Forgotten, Result, Slept, Standing};
+use crate::store::{Forgotten, Result, SettledStep, Slept, Standing};
 
 /// A row of `step`, what it printed left out.
 struct Found {
@@ -255,6 +255,36 @@ pub(super) fn set(
             Ok(Entry::made(Begun::Recorded { path, output, is_other_command: false }))
         }
     }
+}
+
+/// Records what a step of a job printed that does not run, unless it is recorded. It is of the attempt that
+/// ran last.
+pub(super) fn settle(
+    tx: &Txn<'_>,
+    job: JobId,
+    (call, value): (&StepCall, &[u8]),
+    now: Timestamp,
+) -> Result<SettledStep> {
+    let sql = "select state, token from job where id = :id";
+    let mut query = tx.prepare_cached(sql).explain(tx.path())?;
+    let params = named_params! { ":id": job };
+    let found: Option<(StateKind, Token)> =
+        query.query_row(params, |row| Ok((row.get(0)?, row.get(1)?))).optional().explain(tx.path())?;
+    let lease = match found {
+        None => return Ok(SettledStep::NoJob),
+        Some((StateKind::Running, _)) => return Ok(SettledStep::Running),
+        Some((_, token)) => Lease { job, token },
+    };
+    match find(tx, job, &call.path).explain(tx.path())? {
+        Some(found) if found.state == "recorded" => return Ok(SettledStep::Before),
+        Some(_) => {}
+        None => {
+            insert(tx, lease, (call.path.clone(), call), now).explain(tx.path())?;
+        }
+    }
+    let recorded = StepEnd::Recorded(Printed::Bytes(value.to_vec()));
+    close(tx, lease, &call.path, &recorded, now).explain(tx.path())?;
+    Ok(SettledStep::Recorded)
 }
 
 /// Comes to a step that lets time pass until `until`, or until when it was to end when it was first come to.
