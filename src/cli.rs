@@ -8,8 +8,9 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::command::{
-    Answer, Ctx, backup, cancel, completions, delete, dlq, doctor, generate, help, import, inside, list, logs, prune,
-    push, queue, retry, run, show, stats, step, systemd, update, wait, r#where, why, work, workers,
+    Answer, Ctx, backup, cancel, completions, delete, dlq, doctor, generate, help, import, inside, list, listen, logs,
+    prune, publish, push, queue, retry, run, show, stats, step, subscription, systemd, topic, update, wait, r#where,
+    why, work, workers,
 };
 use crate::config::{self, ColorChoice, Config, Global};
 use crate::exit::Failure;
@@ -71,6 +72,11 @@ enum ShortInside {
 }
 
 #[derive(clap::Subcommand, Debug)]
+enum ShortPublish {
+    Publish(publish::Publish),
+}
+
+#[derive(clap::Subcommand, Debug)]
 enum ShortStep {
     Step(step::Step),
 }
@@ -106,6 +112,11 @@ enum Verb {
     #[command(hide = true)]
     Redrive(dlq::Requeue),
     Queue(queue::Queue),
+    Publish(publish::Publish),
+    #[command(alias = "sub")]
+    Subscription(subscription::Subscription),
+    Topic(topic::Topic),
+    Listen(listen::Listen),
     #[command(alias = "status")]
     Stats(stats::Stats),
     Workers(workers::Workers),
@@ -164,7 +175,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Reads the line. What a short tree does not take, the whole one explains.
 fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let short = parse_short::<ShortPush>(args).or_else(|| parse_short::<ShortInside>(args));
-    let short = short.or_else(|| parse_short::<ShortStep>(args));
+    let short = short.or_else(|| parse_short::<ShortStep>(args)).or_else(|| parse_short::<ShortPublish>(args));
     short.map_or_else(|| Cli::try_parse_from(args), Ok)
 }
 
@@ -183,6 +194,12 @@ impl From<ShortPush> for Verb {
 impl From<ShortInside> for Verb {
     fn from(ShortInside::Inside(verb): ShortInside) -> Self {
         Self::Inside(verb)
+    }
+}
+
+impl From<ShortPublish> for Verb {
+    fn from(ShortPublish::Publish(verb): ShortPublish) -> Self {
+        Self::Publish(verb)
     }
 }
 
@@ -218,6 +235,10 @@ fn run(verb: Verb, ctx: &mut Ctx) -> Answer {
         Verb::Dlq(verb) => verb.run(ctx),
         Verb::Redrive(verb) => verb.run(ctx),
         Verb::Queue(verb) => verb.run(ctx),
+        Verb::Publish(verb) => verb.run(ctx),
+        Verb::Subscription(verb) => verb.run(ctx),
+        Verb::Topic(verb) => verb.run(ctx),
+        Verb::Listen(verb) => verb.run(ctx),
         Verb::Stats(verb) => verb.run(ctx),
         Verb::Workers(verb) => verb.run(ctx),
         Verb::Where(verb) => verb.run(ctx),

@@ -24,6 +24,12 @@ pub(crate) fn queues() -> Vec<CompletionCandidate> {
     queues.into_iter().map(|queue| CompletionCandidate::new(queue.name.as_str())).collect()
 }
 
+/// Every subscription.
+pub(crate) fn subscriptions() -> Vec<CompletionCandidate> {
+    let all = glance().and_then(|mut store| store.subscriptions().ok()).unwrap_or_default();
+    all.into_iter().map(|one| CompletionCandidate::new(one.name.as_str())).collect()
+}
+
 /// The newest jobs.
 pub(crate) fn jobs() -> Vec<CompletionCandidate> {
     jobs_in(&[])

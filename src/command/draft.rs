@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::config;
 use crate::exit::Failure;
 use crate::job::{
-    Command, Context, Defaults, Due, EnvVars, KeyRule, Labels, NewJob, OnDuplicate, QueueName, QueueSettings, Terms,
+    Command, Context, Defaults, Due, EnvVars, KeyRule, Labels, NewJob, OnDuplicate, QueueName, QueueSettings,
 };
 use crate::store::{self, Store};
 
@@ -104,16 +104,16 @@ impl Finisher {
             Key::Given(key) => key,
             Key::Auto => key::auto(draft.command.as_ref(), draft.payload.as_deref(), &cwd),
         });
-        let context = Context { terms: terms(&draft.own, &queue), cwd, env: self.kept.clone() };
+        let context = Context { terms: draft.own.terms(&queue), cwd, env: self.kept.clone() };
         NewJob {
             queue: draft.queue,
             command: draft.command,
             payload: draft.payload,
             key: key.map(|key| KeyRule { key, held_until, on_duplicate }),
-            priority: draft.own.priority.or(queue.priority).unwrap_or(Defaults::PRIORITY),
+            priority: draft.own.priority(&queue),
             due: draft.due,
             expires_at: draft.expires.map(|expires| now.plus(expires)),
-            max_attempts: draft.own.max_attempts.or(queue.max_attempts).unwrap_or(Defaults::MAX_ATTEMPTS),
+            max_attempts: draft.own.max_attempts(&queue),
             labels: draft.labels,
             env: draft.env,
             context: self.share(context),
@@ -126,16 +126,5 @@ impl Finisher {
             Some(last) if **last == context => Arc::clone(last),
             _ => Arc::clone(self.last.insert(Arc::new(context))),
         }
-    }
-}
-
-fn terms(own: &QueueSettings, queue: &QueueSettings) -> Terms {
-    let default = Terms::default();
-    Terms {
-        backoff: own.backoff.clone().or_else(|| queue.backoff.clone()).unwrap_or(default.backoff),
-        jitter: own.jitter.or(queue.jitter).unwrap_or(default.jitter),
-        dead_on: own.dead_on.clone().or_else(|| queue.dead_on.clone()).unwrap_or(default.dead_on),
-        timeout: own.timeout.or(queue.timeout).unwrap_or(default.timeout),
-        kill_after: own.kill_after.or(queue.kill_after).unwrap_or(default.kill_after),
     }
 }

@@ -24,9 +24,10 @@ pub(crate) struct Help {
 }
 
 /// The verbs by what people want to do.
-pub(crate) const GROUPS: [(&str, &[&str]); 6] = [
+pub(crate) const GROUPS: [(&str, &[&str]); 7] = [
     ("Put work in", &["push", "import", "run"]),
     ("Do the work", &["work", "self", "step", "systemd"]),
+    ("Tell many", &["publish", "subscription", "topic", "listen"]),
     ("See how it goes", &["list", "show", "logs", "wait", "why", "stats", "workers"]),
     ("Change what is queued", &["cancel", "retry", "update", "delete", "dlq"]),
     ("Keep the queues", &["queue", "where", "doctor", "prune", "backup"]),

@@ -1,7 +1,6 @@
 //! The options that describe a job, shared by `push` and `run`.
 
 use std::ffi::OsString;
-use std::io::Read as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,10 +12,12 @@ use super::Ctx;
 use super::complete;
 use super::draft::Draft;
 use super::key::Key;
-use super::value::{self, Codes, Limit};
+use super::payload_options::PayloadOptions;
+use super::term_options::TermOptions;
+use super::value::{self, Limit};
 use crate::config;
 use crate::exit::Failure;
-use crate::job::{Backoff, Command, Defaults, Due, EnvVars, Jitter, OnDuplicate, QueueName};
+use crate::job::{Command, Defaults, Due, EnvVars, OnDuplicate, QueueName};
 use crate::render::words;
 
 /// The options of `push` and `run`.
@@ -34,9 +35,6 @@ pub(crate) struct JobOptions {
     /// What a push does whose key is held
     #[arg(long, value_name = "WHAT", default_value = "return", requires = "key")]
     on_duplicate: OnDuplicateArg,
-    /// -100 to 100, higher first [default: the queue's, else 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-100..=100))]
-    priority: Option<i32>,
     /// Not before this much time has passed
     #[arg(long, value_name = "D", value_parser = value::duration, conflicts_with = "at")]
     delay: Option<Duration>,
@@ -46,39 +44,16 @@ pub(crate) struct JobOptions {
     /// Dead, reason expired, if not started within this time
     #[arg(long, value_name = "D", value_parser = value::positive_duration)]
     expires: Option<Duration>,
-    /// How often it is tried, 1 to 1000 [default: the queue's, else 5]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(super) max_attempts: Option<u32>,
-    /// Pause between attempts: exp:BASE..CAP, fixed:D, list:D,D,… [default: the queue's, else exp:10s..1h]
-    #[arg(long, value_name = "P", value_parser = value::backoff)]
-    backoff: Option<Backoff>,
-    /// Share of each pause drawn at random: none, half, full [default: the queue's, else half]
-    #[arg(long, value_name = "J", value_parser = value::jitter)]
-    jitter: Option<Jitter>,
-    /// Exit statuses that are final, such as 65,100-110
-    #[arg(long, value_name = "CODES", value_parser = value::codes)]
-    dead_on: Option<Codes>,
-    /// How long each attempt may take [default: the queue's, else none]
-    #[arg(long, value_name = "D|none", value_parser = value::positive_or_none)]
-    timeout: Option<Limit>,
-    /// From TERM to KILL, when an attempt is stopped [default: the queue's, else 10s]
-    #[arg(long, value_name = "D", value_parser = value::duration)]
-    kill_after: Option<Duration>,
+    #[command(flatten)]
+    pub(super) terms: TermOptions,
     /// Copy a variable from here, or set it
     #[arg(long, value_name = "K|K=V")]
     env: Vec<OsString>,
     /// Working directory
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
-    /// Bytes for the command's standard input
-    #[arg(long, value_name = "S", group = "input")]
-    payload: Option<OsString>,
-    /// A file whose bytes go to the command's standard input
-    #[arg(long, value_name = "F", group = "input")]
-    payload_file: Option<PathBuf>,
-    /// Pass this standard input on to the command's
-    #[arg(long, group = "input")]
-    stdin: bool,
+    #[command(flatten)]
+    payload: PayloadOptions,
     /// Label, for filters and reports
     #[arg(short = 'l', long = "label", value_name = "K=V", value_parser = value::label)]
     labels: Vec<(String, String)>,
@@ -110,7 +85,7 @@ impl JobOptions {
             (None, Some(delay)) => Due::At(now.plus(delay)),
             (None, None) => Due::Now,
         };
-        let payload = self.read_payload()?;
+        let payload = self.payload.read()?;
         let command = command(self.command)?;
         if command.is_none() && payload.is_none() {
             return Err(
@@ -130,35 +105,12 @@ impl JobOptions {
         draft.expires = self.expires;
         draft.env = self.env.iter().map(named_variable).collect::<Result<_, _>>()?;
         draft.labels = self.labels.into_iter().collect();
-        draft.own.priority = self.priority;
-        draft.own.max_attempts = self.max_attempts;
-        draft.own.backoff = self.backoff;
-        draft.own.jitter = self.jitter;
-        draft.own.dead_on = self.dead_on.map(|Codes(codes)| codes);
-        draft.own.timeout = self.timeout.map(|Limit(timeout)| timeout);
-        draft.own.kill_after = self.kill_after;
+        draft.own = self.terms.settings();
         // What was understood is said once nothing more can be wrong with it.
         if let (Some(_), Due::At(at)) = (&self.at, draft.due) {
             ctx.ui.say(format_args!("not before {}", words::both(at, &ctx.ui.look)));
         }
         Ok(draft)
-    }
-
-    fn read_payload(&self) -> Result<Option<Vec<u8>>, Failure> {
-        if let Some(text) = &self.payload {
-            return Ok(Some(text.as_bytes().to_vec()));
-        }
-        if let Some(path) = &self.payload_file {
-            let unreadable = |error| Failure::usage(format!("{} could not be read: {error}", path.display()));
-            return std::fs::read(path).map(Some).map_err(unreadable);
-        }
-        if !self.stdin {
-            return Ok(None);
-        }
-        let mut bytes = Vec::new();
-        let unreadable = |error| Failure::usage(format!("standard input could not be read: {error}"));
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(unreadable)?;
-        Ok(Some(bytes))
     }
 }
 

@@ -1,7 +1,7 @@
 //! One file for each verb: its help, its arguments and its effect on one screen.
 //!
 //! A verb knows no other verb. What several share stands in files of its own: how jobs are described
-//! (`draft`, `job_options`, `key`), answered (`pushed`), kept from others (`shared`), meant (`selection`), followed (`follow`) and
+//! (`draft`, `job_options`, `term_options`, `payload_options`, `key`), answered (`pushed`), kept from others (`shared`), meant (`selection`), listed (`subscribers`), followed (`follow`) and
 //! waited for (`waiter`, `awaited`, `unserved`), whose job a verb is called inside of (`lease`), and what is
 //! left behind about them (`report`, `whole_file`). `outside` is for tests.
 
@@ -25,9 +25,12 @@ mod job_options;
 mod key;
 mod lease;
 pub(crate) mod list;
+pub(crate) mod listen;
 pub(crate) mod logs;
 pub mod outside;
+mod payload_options;
 pub(crate) mod prune;
+pub(crate) mod publish;
 pub(crate) mod push;
 mod pushed;
 pub(crate) mod queue;
@@ -39,7 +42,11 @@ mod shared;
 pub(crate) mod show;
 pub(crate) mod stats;
 pub(crate) mod step;
+mod subscribers;
+pub(crate) mod subscription;
 pub(crate) mod systemd;
+mod term_options;
+pub(crate) mod topic;
 mod unserved;
 pub(crate) mod update;
 pub(crate) mod value;
@@ -57,7 +64,7 @@ use std::path::PathBuf;
 use crate::clock::{Clock as _, Timestamp};
 use crate::config::{ChosenBy, Config};
 use crate::exit::{Exit, Failure};
-use crate::job::{JobId, QueueName, QueueSettings, StateKind};
+use crate::job::{EventId, From, JobId, QueueName, QueueSettings, StateKind};
 use crate::render::json;
 use crate::store::{self, Access, Store, Target, Tidy};
 use crate::ui::{Format, Ui};
@@ -97,6 +104,22 @@ impl Ctx {
         }
         value::instant(text, now, &(self.ui.look.zone)())
             .map_err(|error| Failure::usage(format!("{option}: {error}, or a duration such as 2h")))
+    }
+
+    /// Where in the log of events to begin: `new`, `all`, the id of an event, or an instant.
+    ///
+    /// # Errors
+    ///
+    /// Usage, naming the option.
+    pub(crate) fn event_from(&self, option: &str, text: &str) -> Result<From, Failure> {
+        match text {
+            "new" => Ok(From::New),
+            "all" => Ok(From::All),
+            text => match text.parse().ok().and_then(EventId::new) {
+                Some(id) => Ok(From::Event(id)),
+                None => self.past(option, text).map(From::Time),
+            },
+        }
     }
 
     /// What a queue, which must be there, has of its own.

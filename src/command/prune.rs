@@ -5,18 +5,19 @@ use std::time::Duration;
 use clap_complete::ArgValueCandidates;
 
 use super::{Answer, Ctx, complete, value};
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::job::{QueueName, Retention};
 use crate::policy;
 use crate::render::words;
 use crate::ui::Format;
 
-/// Forget finished jobs that need not be kept
+/// Forget finished jobs and events that need not be kept
 ///
 /// Workers do so by themselves, by what the queues say (queue set --keep, --keep-rows; a week and
 /// 100,000 jobs unless they do). Only succeeded and cancelled jobs are forgotten, with their output;
 /// dead ones wait for your decision, and a job that still holds its key is kept until it does not. The
-/// file does not shrink, its room is used again.
+/// file does not shrink, its room is used again. Events are forgotten by what their topics say (topic set
+/// --keep; a week unless they do), unless a queue or an age is given.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -60,15 +61,19 @@ impl Prune {
                 }
             }
         }
-        if !self.dry_run && n_forgotten > 0 {
+        let n_events = self.prune_events(ctx)?;
+        if !self.dry_run && n_forgotten + n_events > 0 {
             // Once for all portions, and before anyone is told: what is gone stays gone.
             ctx.store()?.make_durable()?;
         }
         if ctx.ui.format == Format::Json {
             let key = if self.dry_run { "would_prune" } else { "pruned" };
-            ctx.ui.print(&serde_json::json!({ "v": 1, key: n_forgotten }).to_string())?;
+            ctx.ui.print(&serde_json::json!({ "v": 1, key: n_forgotten, "events": n_events }).to_string())?;
         }
-        let jobs = words::count(n_forgotten, "job");
+        let mut jobs = words::count(n_forgotten, "job");
+        if n_events > 0 {
+            jobs = format!("{jobs} and {}", words::count(n_events, "event"));
+        }
         if self.dry_run {
             ctx.ui.say(format_args!("would forget {jobs}"));
         } else {
@@ -76,6 +81,24 @@ impl Prune {
             ctx.ui.hint(format_args!("forgot {jobs}"));
         }
         Ok(Exit::Done)
+    }
+
+    /// Events are of no queue, and kept by what their topics say.
+    fn prune_events(&self, ctx: &mut Ctx) -> Result<usize, Failure> {
+        let now = ctx.now();
+        if !self.queue.is_empty() || self.older_than.is_some() {
+            return Ok(0);
+        }
+        if self.dry_run {
+            return Ok(ctx.store()?.prunable_events(usize::MAX >> 1, now)?);
+        }
+        let mut n_forgotten = 0;
+        loop {
+            match ctx.store()?.prune_events(now)? {
+                0 => return Ok(n_forgotten),
+                n => n_forgotten += n,
+            }
+        }
     }
 
     fn includes(&self, queue: &QueueName) -> bool {

@@ -34,7 +34,7 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let mut options = self.options;
-        options.max_attempts.get_or_insert(1);
+        options.terms.max_attempts.get_or_insert(1);
         let mut interrupts = SignalPipe::of_shutdown().map_err(|error| Failure::usage(error.to_string()))?;
         let draft = options.draft(ctx)?;
         let answered = draft::push(ctx, draft)?;

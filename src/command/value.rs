@@ -10,7 +10,9 @@ use jiff::{ZonedDateTime, civil};
 
 use super::key::{AUTO, Key};
 use crate::clock::Timestamp;
-use crate::job::{Backoff, IdRange, Jitter, JobId, NewJob, QueueName, QueuePattern, StateKind, StepPath};
+use crate::job::{
+    Backoff, IdRange, Jitter, JobId, NewJob, QueueName, QueuePattern, Rate, StateKind, StepPath, Topic, TopicPattern,
+};
 use crate::render::field::Field;
 
 /// A length of time: `90s`, `1h 30m`, `500ms`, `2d`.
@@ -198,6 +200,57 @@ pub(crate) fn state(text: &str) -> Result<StateKind, String> {
 /// A field of a job.
 pub(crate) fn field(text: &str) -> Result<Field, String> {
     Field::named(text).ok_or_else(|| format!("write some of {}", Field::names().collect::<Vec<_>>().join(", ")))
+}
+
+/// A topic.
+pub(crate) fn topic(text: &str) -> Result<Topic, String> {
+    Topic::new(text).map_err(|error| error.to_string())
+}
+
+/// A topic or a pattern of topics.
+pub(crate) fn topics(text: &str) -> Result<TopicPattern, String> {
+    TopicPattern::new(text).map_err(|error| error.to_string())
+}
+
+/// The name of a subscription, which a queue can have too.
+pub(crate) fn subscription(text: &str) -> Result<QueueName, String> {
+    QueueName::new(text).map_err(|_| "a subscription's name is 1 to 64 of A-Z a-z 0-9 . _ -".to_owned())
+}
+
+/// A rate: `10/s`, `600/m`, `1/h`.
+pub(crate) fn rate(text: &str) -> Result<Rate, String> {
+    let vague = || "write a rate such as 10/s, 600/m or 1/h".to_owned();
+    let (n, unit) = text.split_once('/').ok_or_else(vague)?;
+    let per = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(vague()),
+    };
+    match n.parse() {
+        Ok(n @ 1..=1_000_000) => Ok(Rate { n, per: Duration::from_secs(per) }),
+        _ => Err(vague()),
+    }
+}
+
+/// A number of bytes, or `none`: without limit.
+pub(crate) fn bytes_or_none(text: &str) -> Result<Rows, String> {
+    if text == "none" {
+        return Ok(Rows(None));
+    }
+    let digits = text.trim_end_matches(['K', 'M', 'G']);
+    let power = match &text[digits.len()..] {
+        "" => 0,
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        _ => 9,
+    };
+    let bytes = digits.parse().ok().and_then(|n: u64| n.checked_mul(1024_u64.checked_pow(power)?));
+    bytes
+        .filter(|&n| n > 0 && power < 9)
+        .map(|n| Rows(Some(n)))
+        .ok_or_else(|| "write a size such as 512K, 64M or 2G, or none".to_owned())
 }
 
 /// A step as it is written: `order/mail#2`.

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::id::{IdRange, JobId, QueueName};
-use super::new::{Backoff, Due, Jitter};
+use super::new::{Backoff, Defaults, Due, Jitter, Terms};
 use super::state::StateKind;
 use crate::clock::Timestamp;
 
@@ -84,6 +84,30 @@ pub struct QueueSettings {
     pub keep: Option<Option<Duration>>,
     /// How many finished jobs are kept; `Some(None)`: all.
     pub keep_rows: Option<Option<u64>>,
+}
+
+impl QueueSettings {
+    /// The terms of a job that says this of itself, in a queue that says the other.
+    pub fn terms(&self, queue: &Self) -> Terms {
+        let default = Terms::default();
+        Terms {
+            backoff: self.backoff.clone().or_else(|| queue.backoff.clone()).unwrap_or(default.backoff),
+            jitter: self.jitter.or(queue.jitter).unwrap_or(default.jitter),
+            dead_on: self.dead_on.clone().or_else(|| queue.dead_on.clone()).unwrap_or(default.dead_on),
+            timeout: self.timeout.or(queue.timeout).unwrap_or(default.timeout),
+            kill_after: self.kill_after.or(queue.kill_after).unwrap_or(default.kill_after),
+        }
+    }
+
+    /// Its priority, in the same way.
+    pub fn priority(&self, queue: &Self) -> i32 {
+        self.priority.or(queue.priority).unwrap_or(Defaults::PRIORITY)
+    }
+
+    /// How often it is tried, in the same way.
+    pub fn max_attempts(&self, queue: &Self) -> u32 {
+        self.max_attempts.or(queue.max_attempts).unwrap_or(Defaults::MAX_ATTEMPTS)
+    }
 }
 
 /// Which finished jobs of a queue are forgotten: succeeded and cancelled ones, never dead ones.

@@ -11,6 +11,7 @@ mod new;
 mod pace;
 mod state;
 mod step;
+mod topic;
 mod wish;
 
 pub use attempt::{Attempt, Chunk, Outcome, Report, Settlement, Stream, Usage, Verdict};
@@ -23,5 +24,9 @@ pub use state::{Claimed, Ending, Job, Reason, State, StateKind};
 pub use step::{
     BadStep, Begun, OnUncertain, Printed, Step, StepCall, StepEnd, StepOutput, StepPath, StepRefusal, StepRun,
     StepState,
+};
+pub use topic::{
+    BadTopic, Delivery, EventId, From, LogRetention, NewEvent, NewSubscription, ONE, REST, Rate, Subscription, Topic,
+    TopicEvent, TopicPattern, TopicTally, Where,
 };
 pub use wish::{Granted, Heed, Progress, Wish, message, unheeded};

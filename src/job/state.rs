@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::attempt::Outcome;
 use super::id::{JobId, Lease, QueueName, Token};
 use super::new::{Command, Context, EnvVars, Labels};
+use super::topic::Delivery;
 use super::wish::Progress;
 use crate::clock::Timestamp;
 
@@ -47,6 +48,8 @@ pub struct Job {
     pub last: Option<Ending>,
     /// How far along the attempt that runs, or ran last, said it was.
     pub progress: Option<Progress>,
+    /// What it is the delivery of, if it is one.
+    pub delivery: Option<Box<Delivery>>,
 }
 
 /// How an attempt ended, in brief.

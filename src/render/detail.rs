@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Look, bars, text, waited, words};
-use crate::job::{Attempt, Context, Defaults, EnvVars, Job, Queue, QueueSettings, State, Terms};
+use super::{Look, bars, text, topic, waited, words};
+use crate::job::{Attempt, Context, Defaults, EnvVars, Job, Queue, QueueSettings, State, Subscription, Terms};
 
 /// A job with its attempts, as `show` gives it.
 pub fn job(job: &Job, context: Option<&(Context, EnvVars)>, attempts: &[Attempt], look: &Look) -> String {
@@ -14,6 +14,13 @@ pub fn job(job: &Job, context: Option<&(Context, EnvVars)>, attempts: &[Attempt]
     }
     fact("queue", format!("{}, priority {}", job.queue, job.priority));
     fact("pushed", words::local(job.created_at, look));
+    if let Some(of) = &job.delivery {
+        let subscription = of.subscription.as_deref().unwrap_or("one that was removed");
+        fact(
+            "event",
+            format!("{} of {}, for subscription {subscription}", of.event, text::safe(of.topic.as_str().as_bytes())),
+        );
+    }
     if let State::Scheduled { due } | State::Retrying { due } = job.state {
         fact("due", words::both(due, look));
     }
@@ -162,6 +169,29 @@ pub fn queue(queue: &Queue, look: &Look) -> Vec<(&'static str, String)> {
     pairs.extend(crate::job::StateKind::ALL.map(|state| (state.name(), queue.tally.get(state).to_string())));
     let own_or_default = |(name, value, is_own)| (name, if is_own { value } else { format!("{value} (default)") });
     pairs.extend(settings(&queue.settings).map(own_or_default));
+    pairs
+}
+
+/// A subscription, as `subscription show` gives it.
+pub fn subscription(of: &Subscription, look: &Look) -> Vec<(&'static str, String)> {
+    let mut pairs = vec![("name", of.name.to_string()), ("pattern", text::safe(of.pattern.as_str().as_bytes()))];
+    if !of.only.is_empty() {
+        pairs.push(("where", words::labels(&of.only)));
+    }
+    pairs.push(("queue", of.queue.to_string()));
+    pairs.push(("command", text::command(of.command.as_ref())));
+    pairs.push(("paused", of.paused_at.map_or("no".to_owned(), |at| format!("since {}", words::local(at, look)))));
+    pairs.push(("lag", of.lag.to_string()));
+    if let Some(next) = of.next {
+        pairs.push(("next event", next.to_string()));
+    }
+    if let Some(since) = of.behind_since {
+        pairs.push(("behind since", words::both(since, look)));
+    }
+    if let Some(rate) = of.rate {
+        pairs.push(("rate", topic::rate(rate)));
+    }
+    pairs.push(("added", words::local(of.created_at, look)));
     pairs
 }
 

@@ -11,7 +11,7 @@ use crate::job::Job;
 pub struct Field(&'static str);
 
 /// Every field, in the order of the JSON.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 28] = [
     "id",
     "queue",
     "state",
@@ -36,6 +36,9 @@ const NAMES: [&str; 25] = [
     "error",
     "progress",
     "worker",
+    "topic",
+    "event_id",
+    "subscription",
     "expires_at",
 ];
 

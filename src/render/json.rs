@@ -61,9 +61,9 @@ pub fn job(job: &Job) -> Value {
         "error": last.and_then(|last| last.error.as_deref()),
         "progress": job.progress.as_ref().map(|at| json!({ "percent": at.percent, "message": at.message })),
         "worker": worker,
-        "topic": null,
-        "event_id": null,
-        "subscription": null,
+        "topic": job.delivery.as_ref().map(|of| of.topic.as_str()),
+        "event_id": job.delivery.as_ref().map(|of| of.event.get()),
+        "subscription": job.delivery.as_ref().and_then(|of| of.subscription.as_deref()),
     });
     for (name, exact) in exact_command(job.command.as_ref()) {
         value[name] = exact;
@@ -113,7 +113,7 @@ pub fn reason(job: &Job) -> Option<&'static str> {
 }
 
 /// `command`, `argv` and `shell`. Bytes that are not UTF-8 are replaced.
-fn command(command: Option<&Command>) -> (Option<String>, Option<Vec<String>>, bool) {
+pub(super) fn command(command: Option<&Command>) -> (Option<String>, Option<Vec<String>>, bool) {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let line = command.map(|command| lossy(&text::command_line(command)));
     match command {

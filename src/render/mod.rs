@@ -16,6 +16,7 @@ pub mod progress;
 pub mod push;
 pub mod table;
 pub mod text;
+pub mod topic;
 pub mod unit;
 pub mod waited;
 pub mod why;

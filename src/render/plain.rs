@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::field::Field;
 use super::{Finding, Look, Worker, text, words};
-use crate::job::{Job, Pace, Queue, StateKind, Step, StepState};
+use crate::job::{Job, Pace, Queue, StateKind, Step, StepState, Subscription, TopicTally};
 
 /// These fields of each job; for `list`, [`Field::PLAIN`].
 pub fn jobs(jobs: &[Job], fields: &[Field], look: &Look) -> String {
@@ -88,6 +88,32 @@ pub fn steps(steps: &[Step], look: &Look) -> String {
             exit_code.map(|code| code.to_string()).unwrap_or_default(),
             bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
             step.key.clone(),
+        ]
+    }))
+}
+
+/// `name pattern queue paused lag command` of each subscription.
+pub fn subscriptions(subscriptions: &[Subscription]) -> String {
+    lines(subscriptions.iter().map(|one| {
+        [
+            one.name.to_string(),
+            one.pattern.to_string(),
+            one.queue.to_string(),
+            if one.paused_at.is_some() { "paused" } else { "" }.to_owned(),
+            one.lag.to_string(),
+            text::command(one.command.as_ref()),
+        ]
+    }))
+}
+
+/// `name events bytes last_at` of each topic.
+pub fn topics(topics: &[TopicTally], look: &Look) -> String {
+    lines(topics.iter().map(|topic| {
+        [
+            text::safe(topic.name.as_bytes()),
+            topic.events.to_string(),
+            topic.bytes.to_string(),
+            topic.last_at.map(|at| words::local(at, look)).unwrap_or_default(),
         ]
     }))
 }

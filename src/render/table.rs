@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::field::Field;
 use super::{Finding, Look, Worker, bars, text, words};
-use crate::job::{Job, Pace, Queue, StateKind, Step, StepState};
+use crate::job::{Job, Pace, Queue, StateKind, Step, StepState, Subscription, TopicTally};
 
 /// The narrowest a last column gets while another can give way.
 const MIN_LAST: usize = 16;
@@ -149,6 +149,36 @@ pub fn workers(workers: &[Worker], look: &Look) -> String {
         ("HEARTBEAT", 1),
         ("RUNNING", 0),
     ];
+    fit(&header, rows.collect(), look)
+}
+
+/// The subscriptions of `subscription list` and `topic test`.
+pub fn subscriptions(subscriptions: &[Subscription], look: &Look) -> String {
+    let rows = subscriptions.iter().map(|one| {
+        vec![
+            if one.paused_at.is_some() { format!("{} (paused)", one.name) } else { one.name.to_string() },
+            text::safe(one.pattern.as_str().as_bytes()),
+            one.queue.to_string(),
+            one.lag.to_string(),
+            text::command(one.command.as_ref()),
+        ]
+    });
+    let header = [("NAME", 0), ("PATTERN", 0), ("QUEUE", 1), ("LAG", 0), ("COMMAND", 2)];
+    fit(&header, rows.collect(), look)
+}
+
+/// The topics of `topic list`.
+pub fn topics(topics: &[TopicTally], look: &Look) -> String {
+    let rows = topics.iter().map(|topic| {
+        vec![
+            text::safe(topic.name.as_bytes()),
+            topic.events.to_string(),
+            words::bytes(topic.bytes),
+            topic.last_at.map_or("-".to_owned(), |at| format!("{} ago", words::age(look.now.since(at)))),
+            words::log_retention(topic.keep),
+        ]
+    });
+    let header = [("TOPIC", 0), ("EVENTS", 0), ("BYTES", 2), ("LAST", 1), ("KEPT", 0)];
     fit(&header, rows.collect(), look)
 }
 

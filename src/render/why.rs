@@ -214,6 +214,7 @@ mod tests {
             expires_at: None,
             last: Some(last),
             progress: None,
+            delivery: None,
         }
     }
 

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::{Look, text};
 use crate::clock::Timestamp;
-use crate::job::{Backoff, Jitter, Job, JobId, Labels, Progress, Reason, State, StateKind};
+use crate::job::{Backoff, Jitter, Job, JobId, Labels, LogRetention, Progress, Reason, State, StateKind};
 
 /// RFC 3339 in UTC, with milliseconds: the time of the JSON.
 pub fn utc(at: Timestamp) -> String {
@@ -163,6 +163,17 @@ pub fn reason(reason: Reason, job: &Job) -> String {
 pub fn key_taken(id: JobId, state: StateKind, holder: JobId) -> String {
     let holds = if holder > id { "is newer and holds its key" } else { "holds its key by now" };
     format!("job {id} stays {}: job {holder} {holds}", state.name())
+}
+
+/// What was set for how long events are kept: `3d, 1000 events, 2 GiB`; nothing where nothing was.
+pub fn log_retention(of: LogRetention) -> String {
+    let limit = |set: Option<Option<u64>>, words: fn(u64) -> String| {
+        set.map(|limit| limit.map_or("no limit".to_owned(), words))
+    };
+    let events = |n: u64| count(usize::try_from(n).unwrap_or(usize::MAX), "event");
+    let keep = of.keep.map(|keep| keep.map_or("for ever".to_owned(), exact));
+    let set = [keep, limit(of.rows, events), limit(of.bytes, bytes)];
+    set.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// A backoff as it is given on the command line.

@@ -293,12 +293,14 @@ pub enum Updated {
 
 /// What became of the removal of a queue.
 #[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removed {
     /// It is gone, with its settings.
     Gone,
     /// It has jobs, and stays.
     NotEmpty(Tally),
+    /// This subscription delivers to it, and it stays.
+    Subscribed(QueueName),
     /// There is no such queue.
     Unknown,
 }

@@ -13,6 +13,7 @@ pub(crate) mod conformance;
 mod error;
 pub mod sqlite;
 mod step_file;
+mod topics;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub use answer::{
 };
 pub use error::{Error, Result};
 pub use step_file::StepFile;
+pub use topics::{PublishOutcome, Published, Subscribed, Topics};
 
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
@@ -42,7 +44,7 @@ use crate::job::{
 /// - A lease (job, token, state `running`) is the only permission to report on a job. A report
 ///   under any other is answered with [`Settled::LeaseLost`] and changes nothing.
 /// - The cost of [`Store::turn`] depends neither on the backlog nor on the history.
-pub trait Store: Send {
+pub trait Store: Send + Topics {
     /// Queues jobs, all or none, in their order. `told` learns what becomes of each, in the same order,
     /// before they are queued: of what is not queued in the end it has learnt nothing.
     ///

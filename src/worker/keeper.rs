@@ -175,7 +175,7 @@ impl Round {
         Ok(())
     }
 
-    /// Forgets a portion of the finished jobs of each queue that are no longer to be kept.
+    /// Forgets a portion of the finished jobs of each queue that are no longer to be kept, and of the events.
     fn prune(&mut self, at: Moment) -> Result<()> {
         self.next_prune = at.uptime.plus(PRUNE);
         for queue in self.store.queues()? {
@@ -183,6 +183,9 @@ impl Round {
             if self.store.prune(&queue.name, &keep, at.now)? > 0 {
                 self.next_prune = at.uptime.plus(PRUNE_PAUSE);
             }
+        }
+        if self.store.prune_events(at.now)? > 0 {
+            self.next_prune = at.uptime.plus(PRUNE_PAUSE);
         }
         Ok(())
     }

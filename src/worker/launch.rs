@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::job::{Claimed, Command, WorkerId};
+use crate::job::{Claimed, Command, Delivery, WorkerId};
 use crate::process::Launch;
 
 /// The words to run: the job's own command, or the handler with the job's arguments appended.
@@ -42,18 +42,22 @@ pub(super) fn launch<'a>(
 /// The variables that tell a command which job it is.
 fn about(claimed: &Claimed, db: &Path, worker: WorkerId) -> Vec<(Vec<u8>, Vec<u8>)> {
     let job = &claimed.job;
+    let of = |value: fn(&Delivery) -> String| job.delivery.as_deref().map(value).unwrap_or_default();
     let text = |name: &str, value: String| (name.as_bytes().to_vec(), value.into_bytes());
     let mut vars = vec![
         text("QCTL_JOB_ID", job.id.to_string()),
         text("QCTL_ATTEMPT", job.attempt.to_string()),
         text("QCTL_MAX_ATTEMPTS", job.max_attempts.to_string()),
         text("QCTL_QUEUE", job.queue.to_string()),
-        // This one and the last two: empty rather than absent, or those of a job around this worker
+        // This one and the last five: empty rather than absent, or those of a job around this worker
         // would show through.
         text("QCTL_KEY", job.key.clone().unwrap_or_default()),
         (b"QCTL_DB".to_vec(), db.as_os_str().as_bytes().to_vec()),
         text("QCTL_WORKER", worker.to_string()),
         text("QCTL_TOKEN", claimed.lease.token.to_string()),
+        text("QCTL_TOPIC", of(|delivery| delivery.topic.to_string())),
+        text("QCTL_EVENT_ID", of(|delivery| delivery.event.to_string())),
+        text("QCTL_SUBSCRIPTION", of(|delivery| delivery.subscription.clone().unwrap_or_default())),
         text("QCTL_STEP", String::new()),
         text("QCTL_STEP_KEY", String::new()),
     ];

@@ -289,6 +289,7 @@ mod tests {
             expires_at: None,
             last: None,
             progress: None,
+            delivery: None,
         }
     }
 

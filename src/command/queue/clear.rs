@@ -82,6 +82,9 @@ impl Delete {
         let tally = found(ctx, &self.queue)?.tally;
         let n = tally.iter().map(|(_, n)| n).sum::<i64>();
         let (jobs, dead) = (words::count(usize::try_from(n).unwrap_or(0), "job"), tally.get(StateKind::Dead));
+        if let Some(one) = ctx.store()?.subscriptions()?.into_iter().find(|one| one.queue == self.queue) {
+            return Err(subscribed(&self.queue, &one.name));
+        }
         if self.dry_run {
             ctx.ui.say(format_args!("would delete queue {} with {jobs}, {dead} of them dead letters", self.queue));
             return answer(ctx, "would_delete", n);
@@ -103,6 +106,16 @@ impl Delete {
                 }
                 refuse_running(&self.queue, &tally)?;
                 return Err(Failure::refused(format!("jobs were pushed to {} meanwhile; it stays", self.queue)));
+            }
+            Removed::Subscribed(subscription) => {
+                if was_open {
+                    ctx.store()?.pause(&self.queue, false, now)?;
+                }
+                return Err(Failure::refused(format!(
+                    "subscription {subscription} delivers to {}; it stays",
+                    self.queue
+                ))
+                .hint(format!("qctl subscription remove {subscription}")));
             }
             Removed::Unknown => return Err(selection::unknown_queue(&self.queue)),
         }
@@ -146,4 +159,9 @@ fn answer(ctx: &Ctx, what: &str, n: i64) -> Answer {
         ctx.ui.print(&serde_json::json!({ "v": 1, what: n }).to_string())?;
     }
     Ok(Exit::Done)
+}
+
+fn subscribed(queue: &QueueName, subscription: &QueueName) -> Failure {
+    Failure::refused(format!("subscription {subscription} delivers to {queue}; it stays"))
+        .hint(format!("qctl subscription remove {subscription}"))
 }

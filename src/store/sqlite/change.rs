@@ -8,6 +8,7 @@ use super::push::{find_or_add_context, free_key, queue_id};
 use super::query;
 use super::row::{self, Explain as _};
 use super::step;
+use super::subscription;
 use super::terms;
 use super::transaction::Txn;
 use crate::clock::Timestamp;
@@ -197,5 +198,5 @@ pub(super) fn configure(tx: &Txn<'_>, queue: &QueueName, change: &mut dyn FnMut(
     change(&mut settings);
     let mut update = tx.prepare_cached("update queue set settings = :settings where id = :id").explain(tx.path())?;
     update.execute(named_params! { ":id": id, ":settings": terms::settings_column(&settings) }).explain(tx.path())?;
-    Ok(())
+    subscription::follow_settings(tx, id, &settings)
 }

@@ -1,4 +1,4 @@
-//! A worker's turn: settle, store output, promote, expire, claim.
+//! A worker's turn: settle, store output, promote, expire, deliver, claim.
 //!
 //! The claim looks only at rows that it takes, and at the first of each queue (`front`). Whatever would
 //! make it look at others is decided before, each in a bounded batch over an index of its own: what is
@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::SqliteStore;
 use super::front::Front;
+use super::publish;
 use super::row::{self, Explain as _, JOB_COLUMNS};
 use super::settle;
 use super::transaction::Txn;
@@ -26,9 +27,9 @@ const BATCH: usize = 500;
 pub(super) fn turn(store: &mut SqliteStore, turn: &Turn<'_>, now: Timestamp) -> Result<Turned> {
     let mut front = store.front.take();
     if turn.settlements.is_empty() && turn.output.is_empty() {
-        let (mut seen, has_work) = glance(&store.conn, front, turn, now).explain(&store.path)?;
+        let (mut seen, next_delivery, has_work) = glance(&store.conn, front, turn, now).explain(&store.path)?;
         if !has_work {
-            let next_due = seen.next_due(&store.conn).explain(&store.path)?;
+            let next_due = earliest(seen.next_due(&store.conn).explain(&store.path)?, next_delivery);
             store.front = Some(seen);
             return Ok(Turned { next_due, ..Turned::default() });
         }
@@ -40,7 +41,13 @@ pub(super) fn turn(store: &mut SqliteStore, turn: &Turn<'_>, now: Timestamp) -> 
 }
 
 /// Looks, without any need for the write lock, what there is to claim and whether there is anything to do.
-fn glance(conn: &Connection, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) -> rusqlite::Result<(Front, bool)> {
+/// Also when the next portion of events may be delivered to a subscription that is behind.
+fn glance(
+    conn: &Connection,
+    known: Option<Front>,
+    turn: &Turn<'_>,
+    now: Timestamp,
+) -> rusqlite::Result<(Front, Option<Timestamp>, bool)> {
     // One look: each by itself would take and give back a lock of the log.
     let look = conn.unchecked_transaction()?;
     let front = Front::look(&look, known, turn.serving)?;
@@ -50,8 +57,10 @@ fn glance(conn: &Connection, known: Option<Front>, turn: &Turn<'_>, now: Timesta
                         and state in ('scheduled', 'ready') and expires_at <= :now)",
     )?;
     let is_due: bool = due.query_row(named_params! { ":now": now }, |row| row.get(0))?;
+    let next_delivery = publish::next_delivery(&publish::behind(&look, turn.serving)?);
+    let is_due = is_due || next_delivery.is_some_and(|due| due <= now);
     let has_work = is_due || (turn.n_wanted > 0 && front.first().is_some());
-    Ok((front, has_work))
+    Ok((front, next_delivery, has_work))
 }
 
 /// What a turn changes, while it has the write lock.
@@ -60,9 +69,11 @@ fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) ->
         settle::add_output(tx, *lease, chunks)?;
     }
     let settled = turn.settlements.iter().map(|one| settle::settle(tx, one, now)).collect::<Result<_>>()?;
-    let promoted = promote(tx, now)?;
+    let mut promoted = promote(tx, now)?;
     let (expired, n_expired) = expire(tx, turn.serving, now)?;
-    let is_behind = promoted.n == BATCH || n_expired == BATCH;
+    let caught_up = publish::catch_up(tx, turn.serving, now)?;
+    promoted.queue_ids.extend(caught_up.queue_ids);
+    let is_behind = promoted.n == BATCH || n_expired == BATCH || caught_up.is_more;
     // While there may be expired jobs among the ready ones, none is claimed.
     let n_wanted = if n_expired == BATCH { 0 } else { turn.n_wanted };
     // Asked under the lock: a queue may have been paused while this waited for it.
@@ -70,8 +81,14 @@ fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) ->
     front.follow(tx, &tx.moved_since()).explain(tx.path())?;
     let claimed = claim(tx, turn.worker, &mut front, n_wanted, now).explain(tx.path())?;
     let promoted = open_queues(tx, &promoted.queue_ids).explain(tx.path())?;
-    let next_due = front.next_due(tx).explain(tx.path())?;
+    let behind = publish::behind(tx, turn.serving).explain(tx.path())?;
+    let next_due = earliest(front.next_due(tx).explain(tx.path())?, publish::next_delivery(&behind));
     Ok((Turned { settled, claimed, expired, promoted, next_due, is_behind }, front))
+}
+
+/// The earlier of two times that may not be.
+fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
 }
 
 /// What was made ready.

@@ -11,6 +11,7 @@ use super::query;
 use super::row::Explain as _;
 use super::settle::piece_ids;
 use super::step;
+use super::topic;
 use super::transaction::Txn;
 use crate::clock::{self, Timestamp};
 use crate::job::{JobId, Pace, QueueName, Retention, StateKind, Tally};
@@ -48,8 +49,13 @@ pub(super) fn forget(tx: &Txn<'_>, ids: &[JobId], states: &[StateKind]) -> Resul
 /// Removes the rows of a job from every table. The counters are the caller's.
 pub(super) fn erase(tx: &Txn<'_>, id: JobId) -> Result<()> {
     let (first, end) = piece_ids(id);
+    let mut query = tx.prepare_cached("select event_id from job where id = :id").explain(tx.path())?;
+    let event = query.query_row(named_params! { ":id": id }, |row| row.get(0)).optional().explain(tx.path())?;
+    if let Some(event) = event.flatten() {
+        topic::give_up(tx, event).explain(tx.path())?;
+    }
     for sql in [
-        "delete from payload where id = (select payload_id from job where id = :id)",
+        "delete from payload where id = (select payload_id from job where id = :id and event_id is null)",
         "delete from label where (name, value, job_id) in (
            select name, value, :id from (select key as name, value from json_each((select labels from job where id = :id))))",
         "delete from attempt where job_id = :id",
@@ -224,6 +230,12 @@ pub(super) fn remove_queue(tx: &Txn<'_>, queue: &QueueName) -> Result<Removed> {
     let tally: Tally = query::tally(tx, id).explain(tx.path())?;
     if !tally.is_zero() {
         return Ok(Removed::NotEmpty(tally));
+    }
+    let sql = "select name from subscription where queue_id = :id order by name limit 1";
+    let mut query = tx.prepare_cached(sql).explain(tx.path())?;
+    let subscription = query.query_row(named_params! { ":id": id }, |row| row.get(0)).optional().explain(tx.path())?;
+    if let Some(subscription) = subscription {
+        return Ok(Removed::Subscribed(subscription));
     }
     for sql in [
         "delete from pace where queue_id = :id",

@@ -9,17 +9,20 @@ use rusqlite::{ErrorCode, Row, ToSql, ffi};
 
 use super::presence::FileId;
 use super::{place, terms, wish};
-use crate::clock::{Timestamp, Uptime};
+use crate::clock::{self, Timestamp, Uptime};
 use crate::job::{
-    Attempt, Command, Context, Ending, EnvVars, Job, JobId, Labels, Lease, Outcome, Progress, QueueName, QueueSettings,
-    Reason, Report, State, StateKind, Stream, Token, Usage, Wish, WorkerId,
+    Attempt, Command, Context, Delivery, Ending, EnvVars, EventId, Job, JobId, Labels, Lease, Outcome, Progress,
+    QueueName, QueueSettings, Rate, Reason, Report, State, StateKind, Stream, Token, Topic, TopicPattern, Usage, Wish,
+    WorkerId,
 };
 use crate::store::{Error, Result};
 
 /// The columns that [`job`] reads, of `job` joined with `queue`.
 pub(super) const JOB_COLUMNS: &str = "
     job.id, queue.name as queue, job.state, job.priority, job.run_at, job.attempt, job.max_attempts, job.crashes,
-    job.snoozes, job.progress,
+    job.snoozes, job.progress, job.event_id,
+    (select name from topic where id = (select topic_id from event where event.id = job.event_id)) as topic,
+    (select name from subscription where subscription.id = job.subscription_id) as subscription,
     job.token, job.worker_id, job.cancel_requested, job.created_at, job.started_at, job.finished_at, job.expires_at,
     job.reason, job.outcome, job.exit_code, job.signal, job.error, job.is_shell, job.command, job.labels, job.key,
     (select length(body) from payload where payload.id = job.payload_id) as payload_bytes";
@@ -45,6 +48,7 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         expires_at: row.get("expires_at")?,
         last: ending(row)?,
         progress: progress(row)?,
+        delivery: delivery(row)?,
     })
 }
 
@@ -69,6 +73,11 @@ fn state(row: &Row<'_>) -> rusqlite::Result<State> {
 fn ending(row: &Row<'_>) -> rusqlite::Result<Option<Ending>> {
     let Some(outcome) = row.get("outcome")? else { return Ok(None) };
     Ok(Some(Ending { outcome, exit_code: row.get("exit_code")?, signal: row.get("signal")?, error: row.get("error")? }))
+}
+
+fn delivery(row: &Row<'_>) -> rusqlite::Result<Option<Box<Delivery>>> {
+    let Some(event) = row.get("event_id")? else { return Ok(None) };
+    Ok(Some(Box::new(Delivery { event, topic: row.get("topic")?, subscription: row.get("subscription")? })))
 }
 
 fn progress(row: &Row<'_>) -> rusqlite::Result<Option<Progress>> {
@@ -114,7 +123,8 @@ pub(super) fn lease(row: &Row<'_>) -> rusqlite::Result<Lease> {
     Ok(Lease { job: row.get("id")?, token: row.get("token")? })
 }
 
-fn command(row: &Row<'_>) -> rusqlite::Result<Option<Command>> {
+/// A command from the columns `is_shell` and `command`.
+pub(super) fn command(row: &Row<'_>) -> rusqlite::Result<Option<Command>> {
     let Some(bytes) = row.get::<_, Option<Vec<u8>>>("command")? else { return Ok(None) };
     let is_shell: bool = row.get("is_shell")?;
     Ok(Some(if is_shell {
@@ -133,11 +143,33 @@ pub(super) fn command_columns(command: Option<&Command>) -> (Option<bool>, Optio
     }
 }
 
-fn labels(row: &Row<'_>) -> rusqlite::Result<Labels> {
-    match row.get_ref("labels")? {
-        ValueRef::Null => Ok(Labels::new()),
-        text => serde_json::from_str(text.as_str()?).map_err(|error| bad_column(Box::new(error))),
+/// Labels from the column `labels`.
+pub(super) fn labels(row: &Row<'_>) -> rusqlite::Result<Labels> {
+    map(row, "labels").map(Option::unwrap_or_default)
+}
+
+/// Names and values from a column of this name.
+pub(super) fn map(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Labels>> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        text => serde_json::from_str(text.as_str()?).map(Some).map_err(|error| bad_column(Box::new(error))),
     }
+}
+
+/// A rate as it is kept: how many, and in how many milliseconds.
+type StoredRate = (u32, u64);
+
+/// The rate from the column `rate`.
+pub(super) fn rate(row: &Row<'_>) -> rusqlite::Result<Option<Rate>> {
+    let Some(column) = row.get_ref("rate")?.as_str_or_null()? else { return Ok(None) };
+    let (n, per): StoredRate = serde_json::from_str(column).map_err(|error| bad_column(Box::new(error)))?;
+    Ok(Some(Rate { n: n.max(1), per: Duration::from_millis(per.max(1)) }))
+}
+
+/// A rate as its column.
+pub(super) fn rate_column(rate: Rate) -> String {
+    let stored: StoredRate = (rate.n, clock::millis(rate.per).unsigned_abs());
+    serde_json::to_string(&stored).expect("numbers are always JSON")
 }
 
 /// Labels as their column; none as NULL.
@@ -173,7 +205,8 @@ pub(super) fn settings(row: &Row<'_>) -> rusqlite::Result<QueueSettings> {
     terms::settings(row.get_ref("settings")?.as_str()?).map_err(|error| bad_column(Box::new(error)))
 }
 
-fn bad_column(error: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
+/// A column with something that it cannot hold.
+pub(super) fn bad_column(error: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error)
 }
 
@@ -220,6 +253,8 @@ macro_rules! word_column {
     };
 }
 
+number_column!(EventId, Self::new, |id| id.get());
+
 word_column!(StateKind);
 word_column!(Reason);
 word_column!(Outcome);
@@ -238,6 +273,18 @@ impl ToSql for FileId {
 }
 
 impl FromSql for QueueName {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::new(value.as_str()?).map_err(|_| FromSqlError::InvalidType)
+    }
+}
+
+impl FromSql for Topic {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::new(value.as_str()?).map_err(|_| FromSqlError::InvalidType)
+    }
+}
+
+impl FromSql for TopicPattern {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Self::new(value.as_str()?).map_err(|_| FromSqlError::InvalidType)
     }

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_holding.sql"),
     include_str!("migrations/0004_wish.sql"),
     include_str!("migrations/0005_step.sql"),
+    include_str!("migrations/0006_event.sql"),
 ];
 
 /// The newest schema that this qctl knows.

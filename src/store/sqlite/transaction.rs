@@ -146,6 +146,16 @@ impl<'c> Txn<'c> {
         self.moved_since.borrow_mut().insert((state, queue_id));
     }
 
+    /// How many more jobs of a queue stand in `state` than the counters say before they are written.
+    pub(super) fn counted(&self, queue_id: i64, state: StateKind) -> i64 {
+        self.counted.borrow().get(&(queue_id, state.name())).copied().unwrap_or(0)
+    }
+
+    /// How many numbers of a sequence were used up since they were last written.
+    pub(super) fn used_up(&self, sequence: &'static str) -> i64 {
+        self.counted.borrow().get(&(0, sequence)).copied().unwrap_or(0)
+    }
+
     /// The states, with the queue, that jobs came to stand in or left since this was last asked.
     pub(super) fn moved_since(&self) -> BTreeSet<(StateKind, i64)> {
         self.moved_since.take()

@@ -1,0 +1,111 @@
+//! `qctl publish`
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::key::{self, Key};
+use super::payload_options::PayloadOptions;
+use super::{Answer, Ctx, value};
+use crate::exit::{Exit, Failure};
+use crate::job::{Defaults, NewEvent, Topic};
+use crate::render::words;
+use crate::store::{PublishOutcome, Published};
+use crate::ui::Format;
+
+/// Publish an event to all who subscribe to its topic
+///
+/// Prints the event's id and nothing else. Once it has, the event and what it leads to survive a crash of the
+/// machine. Each subscription gets a job in its own queue, which is tried, delayed and given up by itself; whoever
+/// publishes knows none of them. The payload goes to the standard input of each.
+///
+/// Without a subscriber the event is kept all the same: one that comes later can begin with it. Of more than 16
+/// subscriptions, or with --lazy, only the event is written, and workers make the deliveries.
+///
+/// With --key the event is published once: another publish of the key to the topic within 24 hours prints the id
+/// of the first.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl publish user.signed-up --payload '{\"id\":17}'
+  qctl publish order.created --key order-17 -l region=eu --payload-file order.json
+  generate | qctl publish report.ready --stdin")]
+pub(crate) struct Publish {
+    /// Where to: tokens parted by dots
+    #[arg(value_name = "TOPIC", value_parser = value::topic)]
+    topic: Topic,
+    /// Idempotency key, unique in the topic; auto: made from topic and payload
+    #[arg(long, value_name = "KEY", value_parser = value::key)]
+    key: Option<Key>,
+    #[command(flatten)]
+    payload: PayloadOptions,
+    /// Label, for filters; the deliveries have it too
+    #[arg(short = 'l', long = "label", value_name = "K=V", value_parser = value::label)]
+    labels: Vec<(String, String)>,
+    /// Leave the deliveries to workers
+    #[arg(long)]
+    lazy: bool,
+}
+
+impl Publish {
+    pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
+        let now = ctx.now();
+        let payload = self.payload.read()?;
+        let key = self.key.map(|key| match key {
+            Key::Given(key) => key,
+            Key::Auto => key::auto(None, payload.as_deref(), self.topic.as_str().as_bytes()),
+        });
+        let event = NewEvent {
+            topic: self.topic,
+            key,
+            key_until: now.plus(Defaults::KEY_TTL),
+            labels: self.labels.into_iter().collect(),
+            payload,
+            is_lazy: self.lazy,
+        };
+        let published = ctx.store_or_create()?.publish(&event, now)?;
+        let printed = match ctx.ui.format {
+            Format::Json => ctx.ui.print(&document(&published)),
+            Format::Table | Format::Plain => ctx.ui.print(&published.id.to_string()),
+        };
+        // It is published, whether its id could be told or not.
+        ctx.announce(&published.queues.iter().cloned().collect::<BTreeSet<_>>())?;
+        printed?;
+        explain(ctx, &event, &published)?;
+        Ok(Exit::Done)
+    }
+}
+
+fn document(published: &Published) -> String {
+    let (outcome, differs) = match published.outcome {
+        PublishOutcome::Created => ("created", false),
+        PublishOutcome::Existing { differs } => ("existing", differs),
+    };
+    json!({
+        "v": 1,
+        "id": published.id.get(),
+        "outcome": outcome,
+        "differs": differs,
+        "delivered": published.n_delivered,
+        "left_to_workers": published.n_left,
+    })
+    .to_string()
+}
+
+/// Says what is not plain: to a person also who gets it.
+fn explain(ctx: &Ctx, event: &NewEvent, published: &Published) -> Result<(), Failure> {
+    let (id, topic) = (published.id, &event.topic);
+    match published.outcome {
+        PublishOutcome::Existing { differs: true } => ctx.ui.say(format_args!(
+            "event {id} of {topic} has this key, and another payload or other labels; nothing was published"
+        )),
+        PublishOutcome::Existing { differs: false } => {
+            ctx.ui.hint(format_args!("event {id} of {topic} has this key; nothing was published"));
+        }
+        PublishOutcome::Created => match published.n_delivered + published.n_left {
+            0 => ctx.ui.hint(format_args!("no subscription gets {topic}; it is on record for those to come")),
+            n => ctx.ui.hint(format_args!("{} get it", words::count(n, "subscription"))),
+        },
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! `qctl subscription`: who gets which events; making one stands in a file of its own.
+
+mod add;
+
+use clap_complete::ArgValueCandidates;
+use serde_json::json;
+
+use super::{Answer, Ctx, complete, subscribers, value};
+use crate::exit::{Exit, Failure};
+use crate::job::{QueueName, Rate};
+use crate::render::{detail, json, plain, table, topic};
+use crate::ui::Format;
+
+/// Say who gets which events
+///
+/// A subscription is a queue that gets a job for each event of its topics: it has its own workers, attempts,
+/// backoff, priority, pause and dead letters, and one that fails is no other's concern.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl subscription add welcome user.signed-up -- ./welcome.sh
+  qctl subscription list
+  qctl work -Q welcome")]
+pub(crate) struct Subscription {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Verb {
+    Add(Box<add::Add>),
+    List(List),
+    Show(Show),
+    Remove(Remove),
+    Pause(Pause),
+    Resume(Resume),
+    Rewind(Rewind),
+}
+
+impl Subscription {
+    pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
+        match self.verb {
+            Verb::Add(verb) => verb.run(ctx),
+            Verb::List(verb) => verb.run(ctx),
+            Verb::Show(verb) => verb.run(ctx),
+            Verb::Remove(verb) => verb.run(ctx),
+            Verb::Pause(Pause { name }) => pause(ctx, &name, true),
+            Verb::Resume(Resume { name }) => pause(ctx, &name, false),
+            Verb::Rewind(verb) => verb.run(ctx),
+        }
+    }
+}
+
+/// List subscriptions
+///
+/// In a pipe: name, pattern, queue, paused, lag and command, parted by tabs. The lag is how many events of its
+/// topics are still to be delivered.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl subscription list
+  qctl subscription list --json | jq '.subscriptions[] | select(.lag > 1000).name'")]
+struct List {}
+
+impl List {
+    fn run(self, ctx: &mut Ctx) -> Answer {
+        let all = ctx.store()?.subscriptions()?;
+        subscribers::print(ctx, &all, "no subscriptions")?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Show a subscription
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  qctl subscription show welcome")]
+struct Show {
+    /// The subscription
+    #[arg(value_name = "NAME", value_parser = value::subscription, add = ArgValueCandidates::new(complete::subscriptions))]
+    name: QueueName,
+}
+
+impl Show {
+    fn run(self, ctx: &mut Ctx) -> Answer {
+        let all = ctx.store()?.subscriptions()?;
+        let one = all.into_iter().find(|one| one.name == self.name).ok_or_else(|| unknown(&self.name))?;
+        match ctx.ui.format {
+            Format::Json => ctx.ui.print(&json::document("subscription", topic::subscription(&one)))?,
+            Format::Plain => ctx.ui.print(&plain::pairs(detail::subscription(&one, &ctx.ui.look)))?,
+            Format::Table => ctx.ui.print(&table::pairs(&detail::subscription(&one, &ctx.ui.look)))?,
+        }
+        ctx.ui.hint(format_args!(
+            "\nits jobs: qctl list -Q {}   its dead letters: qctl dlq list -Q {}",
+            one.queue, one.queue
+        ));
+        Ok(Exit::Done)
+    }
+}
+
+/// Remove a subscription
+///
+/// It gets no further events. What it was delivered are jobs like any: they stay in its queue.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl subscription remove welcome
+  qctl subscription remove welcome && qctl queue delete welcome --yes")]
+struct Remove {
+    /// The subscription
+    #[arg(value_name = "NAME", value_parser = value::subscription, add = ArgValueCandidates::new(complete::subscriptions))]
+    name: QueueName,
+}
+
+impl Remove {
+    fn run(self, ctx: &mut Ctx) -> Answer {
+        if !ctx.store()?.unsubscribe(&self.name)? {
+            return Err(unknown(&self.name));
+        }
+        ctx.ring()?;
+        done(ctx, &self.name, "removed")
+    }
+}
+
+/// Stop the deliveries to a subscription
+///
+/// What is published meanwhile is delivered after `resume`, in order, as far as it is still on record. Its queue
+/// is paused with it, where that has its name and is no other's.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  qctl subscription pause welcome")]
+struct Pause {
+    /// The subscription
+    #[arg(value_name = "NAME", value_parser = value::subscription, add = ArgValueCandidates::new(complete::subscriptions))]
+    name: QueueName,
+}
+
+/// Go on with the deliveries to a subscription
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  qctl subscription resume welcome")]
+struct Resume {
+    /// The subscription
+    #[arg(value_name = "NAME", value_parser = value::subscription, add = ArgValueCandidates::new(complete::subscriptions))]
+    name: QueueName,
+}
+
+fn pause(ctx: &mut Ctx, name: &QueueName, is_paused: bool) -> Answer {
+    let now = ctx.now();
+    let Some(has_changed) = ctx.store()?.pause_subscription(name, is_paused, now)? else {
+        return Err(unknown(name));
+    };
+    let queue = ctx.store()?.subscriptions()?.into_iter().find(|one| one.name == *name).map(|one| one.queue);
+    ctx.announce(&queue)?;
+    let word = if is_paused { "paused" } else { "resumed" };
+    if !has_changed {
+        ctx.ui.hint(format_args!("{name} was {word} before"));
+    }
+    done(ctx, name, word)
+}
+
+/// Deliver again, from an event or a time on
+///
+/// What was published from there on is delivered once more, the named event included; what waits in its queue
+/// already stays there too. `--to new` passes over all that was not delivered yet.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  qctl subscription rewind welcome --to 4711
+  qctl subscription rewind analytics --to 7d --rate 100/s
+  qctl subscription rewind welcome --to new")]
+struct Rewind {
+    /// The subscription
+    #[arg(value_name = "NAME", value_parser = value::subscription, add = ArgValueCandidates::new(complete::subscriptions))]
+    name: QueueName,
+    /// From where on: an event's id, a time, all, or new
+    #[arg(long, value_name = "EVENT|T|all|new")]
+    to: String,
+    /// At most so many in a time, until it has caught up
+    #[arg(long, value_name = "N/s", value_parser = value::rate)]
+    rate: Option<Rate>,
+}
+
+impl Rewind {
+    fn run(self, ctx: &mut Ctx) -> Answer {
+        let to = ctx.event_from("--to", &self.to)?;
+        let queue = ctx.store()?.rewind(&self.name, to, self.rate)?.ok_or_else(|| unknown(&self.name))?;
+        ctx.announce([&queue])?;
+        done(ctx, &self.name, "rewound")
+    }
+}
+
+fn unknown(name: &QueueName) -> Failure {
+    Failure::not_found(format!("there is no subscription {name}")).hint("see which there are: qctl subscription list")
+}
+
+fn done(ctx: &Ctx, name: &QueueName, outcome: &str) -> Answer {
+    if ctx.ui.format == Format::Json {
+        ctx.ui.print(&json!({ "v": 1, "subscription": name.as_str(), "outcome": outcome }).to_string())?;
+    }
+    Ok(Exit::Done)
+}

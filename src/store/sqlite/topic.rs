@@ -1,0 +1,260 @@
+//! Topics: which subscriptions get an event, what is on record, and what of it is forgotten.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use serde::{Deserialize, Serialize};
+
+use super::row::{self, Explain as _};
+use super::transaction::Txn;
+use crate::clock::{self, Timestamp};
+use crate::job::{LogRetention, ONE, QueueName, REST, Topic, TopicPattern, TopicTally, Where};
+use crate::store::Result;
+
+/// How many events one transaction forgets at the most.
+const PORTION: usize = 500;
+
+/// A subscription that gets the events of a topic.
+pub(super) struct Matched {
+    pub(super) id: i64,
+    pub(super) queue_id: i64,
+    pub(super) queue: QueueName,
+    pub(super) is_paused: bool,
+    pub(super) next_event: Option<i64>,
+    pub(super) only: Option<Where>,
+}
+
+/// The subscriptions that get the events of a topic, the oldest first.
+///
+/// The index of patterns serves as a tree: at each token one looks whether any pattern goes on with the token itself
+/// or with `*`, and which end there. Patterns that have nothing to do with the topic are not looked at.
+pub(super) fn matched(conn: &Connection, topic: &Topic) -> rusqlite::Result<Vec<Matched>> {
+    let tokens: Vec<&str> = topic.tokens().collect();
+    let mut found = Vec::new();
+    let mut ways = vec![String::new()];
+    for (place, token) in tokens.iter().enumerate() {
+        let mut further = Vec::new();
+        for way in ways {
+            found.extend(with_pattern(conn, &format!("{way}{REST}"))?);
+            for step in [*token, ONE] {
+                let pattern = format!("{way}{step}");
+                if place + 1 == tokens.len() {
+                    found.extend(with_pattern(conn, &pattern)?);
+                } else if goes_on(conn, &pattern)? {
+                    further.push(format!("{pattern}."));
+                }
+            }
+        }
+        ways = further;
+    }
+    found.sort_by_key(|matched| matched.id);
+    Ok(found)
+}
+
+fn with_pattern(conn: &Connection, pattern: &str) -> rusqlite::Result<Vec<Matched>> {
+    let sql = "select subscription.id, queue_id, queue.name as queue, subscription.paused_at is not null as is_paused,
+          next_event, only_where
+        from subscription join queue on queue.id = queue_id
+        where pattern = :pattern";
+    conn.prepare_cached(sql)?.query_map(named_params! { ":pattern": pattern }, row_matched)?.collect()
+}
+
+fn row_matched(row: &Row<'_>) -> rusqlite::Result<Matched> {
+    Ok(Matched {
+        id: row.get("id")?,
+        queue_id: row.get("queue_id")?,
+        queue: row.get("queue")?,
+        is_paused: row.get("is_paused")?,
+        next_event: row.get("next_event")?,
+        only: row::map(row, "only_where")?,
+    })
+}
+
+/// Whether there is a pattern that begins with these tokens and has more. `/` is what follows the dot.
+fn goes_on(conn: &Connection, tokens: &str) -> rusqlite::Result<bool> {
+    let sql = "select exists (select 1 from subscription where pattern > :tokens || '.' and pattern < :tokens || '/')";
+    conn.prepare_cached(sql)?.query_row(named_params! { ":tokens": tokens }, |row| row.get(0))
+}
+
+/// The number of a topic, which is made if there is none of this name.
+pub(super) fn topic_id(tx: &Txn<'_>, name: &str) -> Result<i64> {
+    let mut query = tx.prepare_cached("select id from topic where name = :name").explain(tx.path())?;
+    let known = query.query_row(named_params! { ":name": name }, |row| row.get(0)).optional().explain(tx.path())?;
+    match known {
+        Some(id) => Ok(id),
+        None => {
+            let mut insert = tx.prepare_cached("insert into topic (name) values (:name)").explain(tx.path())?;
+            insert.insert(named_params! { ":name": name }).explain(tx.path())
+        }
+    }
+}
+
+/// Every topic that has anything on record or was set.
+pub(super) fn topics(conn: &Connection) -> rusqlite::Result<Vec<TopicTally>> {
+    let sql = "select name, n, bytes, last_at, settings from topic where n > 0 or settings is not null order by name";
+    conn.prepare_cached(sql)?.query_map([], tally)?.collect()
+}
+
+fn tally(row: &Row<'_>) -> rusqlite::Result<TopicTally> {
+    let settings: Option<String> = row.get("settings")?;
+    let keep = settings.map(|column| serde_json::from_str::<StoredKeep>(&column)).transpose();
+    Ok(TopicTally {
+        name: row.get("name")?,
+        events: row.get("n")?,
+        bytes: row.get("bytes")?,
+        last_at: row.get("last_at")?,
+        keep: keep.map_err(|error| row::bad_column(Box::new(error)))?.unwrap_or_default().into(),
+    })
+}
+
+/// How long events are kept, as it is stored: milliseconds, and -1 for without limit.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct StoredKeep {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<i64>,
+}
+
+impl From<LogRetention> for StoredKeep {
+    fn from(from: LogRetention) -> Self {
+        let count = |limit: Option<Option<u64>>| {
+            limit.map(|limit| limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX)))
+        };
+        Self {
+            keep: from.keep.map(|keep| keep.map_or(-1, clock::millis)),
+            rows: count(from.rows),
+            bytes: count(from.bytes),
+        }
+    }
+}
+
+impl From<StoredKeep> for LogRetention {
+    fn from(stored: StoredKeep) -> Self {
+        let count = |stored: Option<i64>| stored.map(|n| u64::try_from(n).ok());
+        Self {
+            keep: count(stored.keep).map(|keep| keep.map(Duration::from_millis)),
+            rows: count(stored.rows),
+            bytes: count(stored.bytes),
+        }
+    }
+}
+
+/// Sets what is kept of the topics of a pattern; where it says nothing, what was set stays.
+pub(super) fn keep(tx: &Txn<'_>, pattern: &TopicPattern, keep: LogRetention) -> Result<()> {
+    let id = topic_id(tx, pattern.as_str())?;
+    let sql = "select name, n, bytes, last_at, settings from topic where id = :id";
+    let mut query = tx.prepare_cached(sql).explain(tx.path())?;
+    let known = query.query_row(named_params! { ":id": id }, tally).explain(tx.path())?.keep;
+    let column = serde_json::to_string(&StoredKeep::from(keep.or(known))).expect("numbers are always JSON");
+    let mut update = tx.prepare_cached("update topic set settings = :settings where id = :id").explain(tx.path())?;
+    update.execute(named_params! { ":id": id, ":settings": column }).explain(tx.path())?;
+    Ok(())
+}
+
+/// What is kept of each topic: what its own settings say, then those of the patterns that it matches, the one that says
+/// most about it first, then the default.
+fn kept(topics: &[TopicTally], topic: &TopicTally) -> LogRetention {
+    let Ok(name) = Topic::new(&topic.name) else { return LogRetention::DEFAULT };
+    let mut rules: Vec<(TopicPattern, LogRetention)> = topics
+        .iter()
+        .filter(|rule| rule.keep != LogRetention::default())
+        .filter_map(|rule| Some((TopicPattern::new(&rule.name).ok()?, rule.keep)))
+        .filter(|(pattern, _)| pattern.matches(&name))
+        .collect();
+    rules.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.rank()));
+    rules.into_iter().fold(LogRetention::default(), |kept, (_, rule)| kept.or(rule)).or(LogRetention::DEFAULT)
+}
+
+/// Events that are no longer to be kept, at most `limit`.
+///
+/// Of each topic the oldest ones are looked at until one is to be kept.
+pub(super) fn outlived(conn: &Connection, limit: usize, now: Timestamp) -> rusqlite::Result<Vec<i64>> {
+    let topics = topics(conn)?;
+    let mut ids = Vec::new();
+    for topic in topics.iter().filter(|topic| topic.events > 0) {
+        if ids.len() >= limit {
+            break;
+        }
+        oldest(conn, topic, kept(&topics, topic), (limit, now), &mut ids)?;
+    }
+    Ok(ids)
+}
+
+fn oldest(
+    conn: &Connection,
+    topic: &TopicTally,
+    keep: LogRetention,
+    (limit, now): (usize, Timestamp),
+    ids: &mut Vec<i64>,
+) -> rusqlite::Result<()> {
+    let before = keep.keep.flatten().map(|keep| now.minus(keep));
+    let (mut n, mut bytes) = (topic.events, topic.bytes);
+    let sql = "select event.id, published_at, bytes, coalesce(key_until > :now, 0) as has_key
+        from event
+        where topic_id = (select id from topic where name = :name) and is_forgotten = 0
+        order by event.id";
+    let mut query = conn.prepare_cached(sql)?;
+    let mut rows = query.query(named_params! { ":name": topic.name, ":now": now })?;
+    while ids.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        let is_old = before.is_some_and(|before| row.get(1).is_ok_and(|at: Timestamp| at < before));
+        let is_over =
+            keep.rows.flatten().is_some_and(|rows| n > rows) || keep.bytes.flatten().is_some_and(|limit| bytes > limit);
+        if !is_old && !is_over {
+            break;
+        }
+        n -= 1;
+        bytes = bytes.saturating_sub(row.get(2)?);
+        if !row.get::<_, bool>(3)? {
+            ids.push(row.get(0)?);
+        }
+    }
+    Ok(())
+}
+
+/// Forgets a portion of the events that are no longer to be kept; answers how many.
+pub(super) fn forget(tx: &Txn<'_>, now: Timestamp) -> Result<usize> {
+    let ids = outlived(tx, PORTION, now).explain(tx.path())?;
+    for &id in &ids {
+        forget_one(tx, id).explain(tx.path())?;
+    }
+    let sql = "delete from topic where n = 0 and settings is null";
+    tx.prepare_cached(sql).and_then(|mut delete| delete.execute([])).explain(tx.path())?;
+    Ok(ids.len())
+}
+
+/// An event that jobs still have stays until the last of them goes, and is on record no longer.
+fn forget_one(tx: &Txn<'_>, id: i64) -> rusqlite::Result<()> {
+    let params = named_params! { ":id": id };
+    for sql in [
+        "update topic set n = n - 1, bytes = bytes - (select bytes from event where id = :id)
+         where id = (select topic_id from event where id = :id)",
+        "update event set is_forgotten = 1, key = null where id = :id",
+    ] {
+        tx.prepare_cached(sql)?.execute(params)?;
+    }
+    drop_unneeded(tx, id)
+}
+
+/// Notes that a job no longer has its event.
+pub(super) fn give_up(tx: &Txn<'_>, event: i64) -> rusqlite::Result<()> {
+    let sql = "update event set deliveries = deliveries - 1 where id = :id";
+    tx.prepare_cached(sql)?.execute(named_params! { ":id": event })?;
+    drop_unneeded(tx, event)
+}
+
+fn drop_unneeded(tx: &Txn<'_>, id: i64) -> rusqlite::Result<()> {
+    let sql = "delete from event where id = :id and is_forgotten = 1 and deliveries <= 0 returning payload_id";
+    let mut delete = tx.prepare_cached(sql)?;
+    let payload: Option<Option<i64>> = delete.query_row(named_params! { ":id": id }, |row| row.get(0)).optional()?;
+    if let Some(payload) = payload.flatten() {
+        let sql = "delete from payload where id = :id";
+        tx.prepare_cached(sql)?.execute(named_params! { ":id": payload })?;
+    }
+    Ok(())
+}
