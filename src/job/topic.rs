@@ -210,8 +210,8 @@ pub struct Delivery {
     pub event: EventId,
     /// Its topic.
     pub topic: Topic,
-    /// The name of the subscription; `None` where that was removed.
-    pub subscription: Option<String>,
+    /// The name of the subscription, which may have been removed.
+    pub subscription: String,
 }
 
 /// Which events a subscription gets, apart from its pattern: those that have each of these labels or, on the top

@@ -15,10 +15,14 @@ pub fn job(job: &Job, context: Option<&(Context, EnvVars)>, attempts: &[Attempt]
     fact("queue", format!("{}, priority {}", job.queue, job.priority));
     fact("pushed", words::local(job.created_at, look));
     if let Some(of) = &job.delivery {
-        let subscription = of.subscription.as_deref().unwrap_or("one that was removed");
         fact(
             "event",
-            format!("{} of {}, for subscription {subscription}", of.event, text::safe(of.topic.as_str().as_bytes())),
+            format!(
+                "{} of {}, for subscription {}",
+                of.event,
+                text::safe(of.topic.as_str().as_bytes()),
+                of.subscription
+            ),
         );
     }
     if let State::Scheduled { due } | State::Retrying { due } = job.state {

@@ -63,7 +63,7 @@ pub fn job(job: &Job) -> Value {
         "worker": worker,
         "topic": job.delivery.as_ref().map(|of| of.topic.as_str()),
         "event_id": job.delivery.as_ref().map(|of| of.event.get()),
-        "subscription": job.delivery.as_ref().and_then(|of| of.subscription.as_deref()),
+        "subscription": job.delivery.as_ref().map(|of| of.subscription.as_str()),
     });
     for (name, exact) in exact_command(job.command.as_ref()) {
         value[name] = exact;

@@ -57,7 +57,7 @@ fn about(claimed: &Claimed, db: &Path, worker: WorkerId) -> Vec<(Vec<u8>, Vec<u8
         text("QCTL_TOKEN", claimed.lease.token.to_string()),
         text("QCTL_TOPIC", of(|delivery| delivery.topic.to_string())),
         text("QCTL_EVENT_ID", of(|delivery| delivery.event.to_string())),
-        text("QCTL_SUBSCRIPTION", of(|delivery| delivery.subscription.clone().unwrap_or_default())),
+        text("QCTL_SUBSCRIPTION", of(|delivery| delivery.subscription.clone())),
         text("QCTL_STEP", String::new()),
         text("QCTL_STEP_KEY", String::new()),
     ];

@@ -5,7 +5,7 @@
 
 use rusqlite::Connection;
 
-use super::{query, row, upkeep};
+use super::{job_row, query, row, upkeep};
 use crate::job::QueueName;
 use crate::store::Stray;
 
@@ -153,7 +153,7 @@ type Reader = fn(&rusqlite::Row<'_>) -> rusqlite::Result<()>;
 /// What is read, each row with a number in front.
 fn readers() -> [(&'static str, String, Reader); 5] {
     [
-        ("job", query::all_jobs_sql(), |row| row::job(row).map(drop)),
+        ("job", query::all_jobs_sql(), |row| job_row::job(row).map(drop)),
         ("queue", "select id, name, paused_at, served_until, settings from queue".to_owned(), |row| {
             row.get::<_, QueueName>("name")?;
             for time in ["paused_at", "served_until"] {

@@ -11,8 +11,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::SqliteStore;
 use super::front::Front;
-use super::publish;
-use super::row::{self, Explain as _, JOB_COLUMNS};
+use super::job_row::{self, JOB_COLUMNS};
+use super::publish::{self, CaughtUp};
+use super::row::{self, Explain as _};
 use super::settle;
 use super::transaction::Txn;
 use crate::clock::Timestamp;
@@ -57,7 +58,7 @@ fn glance(
                         and state in ('scheduled', 'ready') and expires_at <= :now)",
     )?;
     let is_due: bool = due.query_row(named_params! { ":now": now }, |row| row.get(0))?;
-    let next_delivery = publish::next_delivery(&publish::behind(&look, turn.serving)?);
+    let next_delivery = next_delivery(&look, &front, turn.serving)?;
     let is_due = is_due || next_delivery.is_some_and(|due| due <= now);
     let has_work = is_due || (turn.n_wanted > 0 && front.first().is_some());
     Ok((front, next_delivery, has_work))
@@ -65,25 +66,30 @@ fn glance(
 
 /// What a turn changes, while it has the write lock.
 fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) -> Result<(Turned, Front)> {
+    // Asked under the lock: a queue may have been paused while this waited for it.
+    let mut front = Front::look(tx, known, turn.serving).explain(tx.path())?;
     for (lease, chunks) in turn.output {
         settle::add_output(tx, *lease, chunks)?;
     }
     let settled = turn.settlements.iter().map(|one| settle::settle(tx, one, now)).collect::<Result<_>>()?;
     let mut promoted = promote(tx, now)?;
     let (expired, n_expired) = expire(tx, turn.serving, now)?;
-    let caught_up = publish::catch_up(tx, turn.serving, now)?;
+    let caught_up = if front.has_topics() { publish::catch_up(tx, turn.serving, now)? } else { CaughtUp::default() };
     promoted.queue_ids.extend(caught_up.queue_ids);
     let is_behind = promoted.n == BATCH || n_expired == BATCH || caught_up.is_more;
     // While there may be expired jobs among the ready ones, none is claimed.
     let n_wanted = if n_expired == BATCH { 0 } else { turn.n_wanted };
-    // Asked under the lock: a queue may have been paused while this waited for it.
-    let mut front = Front::look(tx, known, turn.serving).explain(tx.path())?;
     front.follow(tx, &tx.moved_since()).explain(tx.path())?;
     let claimed = claim(tx, turn.worker, &mut front, n_wanted, now).explain(tx.path())?;
     let promoted = open_queues(tx, &promoted.queue_ids).explain(tx.path())?;
-    let behind = publish::behind(tx, turn.serving).explain(tx.path())?;
-    let next_due = earliest(front.next_due(tx).explain(tx.path())?, publish::next_delivery(&behind));
+    let next_delivery = next_delivery(tx, &front, turn.serving).explain(tx.path())?;
+    let next_due = earliest(front.next_due(tx).explain(tx.path())?, next_delivery);
     Ok((Turned { settled, claimed, expired, promoted, next_due, is_behind }, front))
+}
+
+/// When a subscription that is behind may get its next portion of events.
+fn next_delivery(conn: &Connection, front: &Front, serving: &Serving) -> rusqlite::Result<Option<Timestamp>> {
+    if front.has_topics() { publish::next_delivery(conn, serving) } else { Ok(None) }
 }
 
 /// The earlier of two times that may not be.
@@ -167,7 +173,7 @@ fn bury_expired(tx: &Txn<'_>, id: i64, now: Timestamp) -> rusqlite::Result<Job> 
     tx.count(queue_id, from, -1);
     tx.count(queue_id, StateKind::Dead, 1);
     let sql = format!("select {JOB_COLUMNS} from job join queue on queue.id = job.queue_id where job.id = :id");
-    tx.prepare_cached(&sql)?.query_row(named_params! { ":id": id }, row::job)
+    tx.prepare_cached(&sql)?.query_row(named_params! { ":id": id }, job_row::job)
 }
 
 fn claim(
@@ -212,8 +218,8 @@ fn take(tx: &Txn<'_>, worker: WorkerId, id: i64, now: Timestamp) -> rusqlite::Re
 
 fn claimed(row: &Row<'_>) -> rusqlite::Result<Claimed> {
     Ok(Claimed {
-        lease: row::lease(row)?,
-        job: row::job(row)?,
+        lease: job_row::lease(row)?,
+        job: job_row::job(row)?,
         context: row::context(row)?.into(),
         env: row::env(row.get::<_, Option<Vec<u8>>>("job_env")?.as_deref()),
         payload: row.get("body")?,

@@ -11,6 +11,7 @@ use super::query;
 use super::row::Explain as _;
 use super::settle::piece_ids;
 use super::step;
+use super::subscription;
 use super::topic;
 use super::transaction::Txn;
 use crate::clock::{self, Timestamp};
@@ -231,10 +232,7 @@ pub(super) fn remove_queue(tx: &Txn<'_>, queue: &QueueName) -> Result<Removed> {
     if !tally.is_zero() {
         return Ok(Removed::NotEmpty(tally));
     }
-    let sql = "select name from subscription where queue_id = :id order by name limit 1";
-    let mut query = tx.prepare_cached(sql).explain(tx.path())?;
-    let subscription = query.query_row(named_params! { ":id": id }, |row| row.get(0)).optional().explain(tx.path())?;
-    if let Some(subscription) = subscription {
+    if let Some(subscription) = subscription::first_of(tx, id).explain(tx.path())? {
         return Ok(Removed::Subscribed(subscription));
     }
     for sql in [

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
+use super::schema::Annex;
 use crate::clock::Timestamp;
 use crate::job::{QueueName, StateKind};
 use crate::store::Serving;
@@ -40,6 +41,8 @@ pub(super) struct Front {
     firsts: BTreeMap<i64, Option<First>>,
     /// When the next waiting job falls due, where that is known.
     next_due: Option<Option<Timestamp>>,
+    /// Whether there may be subscriptions.
+    has_topics: bool,
 }
 
 /// A ready job; what is to run first is the least.
@@ -61,7 +64,13 @@ impl Front {
         }
         let firsts = served_queues(conn, serving)?.into_iter().map(|queue_id| Ok((queue_id, first(conn, queue_id)?)));
         let firsts = firsts.collect::<rusqlite::Result<_>>()?;
-        Ok(Self { version, serving: serving.clone(), firsts, next_due: None })
+        let has_topics = Annex::Topics.is_in(conn)?;
+        Ok(Self { version, serving: serving.clone(), firsts, next_due: None, has_topics })
+    }
+
+    /// Whether there may be subscriptions that are to get events.
+    pub(super) fn has_topics(&self) -> bool {
+        self.has_topics
     }
 
     /// The number of the job that is to run first.

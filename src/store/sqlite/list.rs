@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use rusqlite::types::{ToSql, ToSqlOutput};
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
+use super::job_row::{self, JOB_COLUMNS};
 use super::query;
-use super::row::{self, JOB_COLUMNS};
 use crate::job::{Filter, IdRange, Job, JobId, Page, QueueName, StateKind, Tally};
 
 /// How many jobs a walk looks at in any case before it is given up: some milliseconds.
@@ -169,7 +169,7 @@ fn walk(conn: &Connection, filter: &Filter, page: Page, ids: RangeInclusive<i64>
         query::limit(page.limit)
     );
     let mut query = conn.prepare(&sql)?;
-    query.query_map(rusqlite::params_from_iter(&conditions.values), row::job)?.collect()
+    query.query_map(rusqlite::params_from_iter(&conditions.values), job_row::job)?.collect()
 }
 
 fn direction(page: Page) -> &'static str {

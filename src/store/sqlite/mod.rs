@@ -14,6 +14,7 @@ mod copy;
 mod forget;
 mod front;
 mod gate;
+mod job_row;
 mod list;
 mod log;
 mod place;

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 use serde_json::Value;
 
 use super::row::{self, Explain as _};
+use super::schema::Annex;
 use super::topic::{self, Matched};
 use super::transaction::Txn;
 use crate::clock::Timestamp;
@@ -29,12 +30,14 @@ const MAX_LOOKED_AT: i64 = 5000;
 /// An event as it is delivered.
 struct Event<'e> {
     id: i64,
+    topic: &'e Topic,
     labels: &'e Labels,
     payload_id: Option<i64>,
 }
 
 /// Publishes an event.
 pub(super) fn publish(tx: &Txn<'_>, event: &NewEvent, now: Timestamp) -> Result<Published> {
+    Annex::Topics.build(tx).explain(tx.path())?;
     let topic_id = topic::topic_id(tx, event.topic.as_str())?;
     if let Some(existing) = existing(tx, topic_id, event, now).explain(tx.path())? {
         return Ok(existing);
@@ -42,7 +45,7 @@ pub(super) fn publish(tx: &Txn<'_>, event: &NewEvent, now: Timestamp) -> Result<
     let id = tx.following("event", tx.last("event")?)?;
     tx.use_up("event", 1);
     let payload_id = event.payload.as_deref().map(|body| add_payload(tx, body)).transpose().explain(tx.path())?;
-    let as_delivered = Event { id, labels: &event.labels, payload_id };
+    let as_delivered = Event { id, topic: &event.topic, labels: &event.labels, payload_id };
     let mut published = Published {
         id: EventId::new(id).expect("what follows is positive"),
         outcome: PublishOutcome::Created,
@@ -151,10 +154,10 @@ fn deliver(tx: &Txn<'_>, to: &Matched, event: &Event<'_>, now: Timestamp) -> Res
     tx.use_up("job", 1);
     let sql = "insert into job (
           id, queue_id, state, priority, run_at, max_attempts, created_at, context_id, payload_id, is_shell, command,
-          env, labels, event_id, subscription_id
+          env, labels, event_id, topic, subscription
         )
         select :id, queue_id, 'ready', priority, :now, max_attempts, :now, context_id, :payload_id, is_shell, command,
-          env, :labels, :event, id
+          env, :labels, :event, :topic, name
         from subscription
         where id = :subscription";
     let params = named_params! {
@@ -163,6 +166,7 @@ fn deliver(tx: &Txn<'_>, to: &Matched, event: &Event<'_>, now: Timestamp) -> Res
         ":payload_id": event.payload_id,
         ":labels": row::labels_column(event.labels),
         ":event": event.id,
+        ":topic": event.topic.as_str(),
         ":subscription": to.id,
     };
     tx.prepare_cached(sql).and_then(|mut insert| insert.execute(params)).explain(tx.path())?;
@@ -206,7 +210,7 @@ fn wants(only: &Where, labels: &Labels, fields: &mut Fields<'_>) -> bool {
 }
 
 /// A subscription that has still to get events.
-pub(super) struct Behind {
+struct Behind {
     matched: Matched,
     pattern: TopicPattern,
     next: i64,
@@ -217,13 +221,13 @@ pub(super) struct Behind {
 
 impl Behind {
     /// When it may get the next portion.
-    pub(super) fn due(&self) -> Timestamp {
+    fn due(&self) -> Timestamp {
         self.rate.map_or(self.delivered_at, |rate| self.delivered_at.plus(rate.pause()))
     }
 }
 
 /// The subscriptions that have still to get events and may, whose queues are served and have room.
-pub(super) fn behind(conn: &Connection, serving: &Serving) -> rusqlite::Result<Vec<Behind>> {
+fn behind(conn: &Connection, serving: &Serving) -> rusqlite::Result<Vec<Behind>> {
     let mut query = conn.prepare_cached(BEHIND_SQL)?;
     let mut found = query.query_map([], row_behind)?.collect::<rusqlite::Result<Vec<_>>>()?;
     found.retain(|behind| serving.includes(&behind.matched.queue));
@@ -303,7 +307,7 @@ fn advance(tx: &Txn<'_>, behind: &Behind, now: Timestamp) -> Result<(Option<i64>
         if n_delivered == portion {
             return Ok((Some(entry.id), n_delivered));
         }
-        let event = Event { id: entry.id, labels: &entry.labels, payload_id: entry.payload_id };
+        let event = Event { id: entry.id, topic: &entry.topic, labels: &entry.labels, payload_id: entry.payload_id };
         deliver(tx, &behind.matched, &event, now)?;
         let sql = "update event set deliveries = deliveries + 1 where id = :id";
         let params = named_params! { ":id": entry.id };
@@ -351,6 +355,6 @@ fn log_from(conn: &Connection, first: i64) -> rusqlite::Result<Vec<Entry>> {
 }
 
 /// When the next portion may be delivered.
-pub(super) fn next_delivery(behind: &[Behind]) -> Option<Timestamp> {
-    behind.iter().map(Behind::due).min()
+pub(super) fn next_delivery(conn: &Connection, serving: &Serving) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(behind(conn, serving)?.iter().map(Behind::due).min())
 }

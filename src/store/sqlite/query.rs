@@ -3,8 +3,9 @@
 
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
+use super::job_row::{self, JOB_COLUMNS};
 use super::list;
-use super::row::{self, JOB_COLUMNS};
+use super::row;
 use super::settle::piece_ids;
 use crate::clock::Timestamp;
 use crate::job::{
@@ -16,7 +17,7 @@ use crate::store::{Ahead, Serving, Worker};
 /// One job.
 pub(super) fn job(conn: &Connection, id: JobId) -> rusqlite::Result<Option<Job>> {
     let sql = format!("select {JOB_COLUMNS} from job join queue on queue.id = job.queue_id where job.id = :id");
-    conn.prepare_cached(&sql)?.query_row(named_params! { ":id": id }, row::job).optional()
+    conn.prepare_cached(&sql)?.query_row(named_params! { ":id": id }, job_row::job).optional()
 }
 
 /// Selects every job there is, for whoever looks the whole file through.

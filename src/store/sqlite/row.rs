@@ -1,89 +1,20 @@
-//! The boundary: columns to values and back, each by name; SQLite's errors to the store's.
+//! The boundary: columns to values and back; SQLite's errors to the store's. A job has a file of its own, `job_row`.
 
 use std::path::Path;
 use std::time::Duration;
 
 use nix::unistd::{AccessFlags, access};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef};
-use rusqlite::{ErrorCode, Row, ToSql, ffi};
+use rusqlite::{ErrorCode, Row, RowIndex, ToSql, ffi};
 
 use super::presence::FileId;
 use super::{place, terms, wish};
 use crate::clock::{self, Timestamp, Uptime};
 use crate::job::{
-    Attempt, Command, Context, Delivery, Ending, EnvVars, EventId, Job, JobId, Labels, Lease, Outcome, Progress,
-    QueueName, QueueSettings, Rate, Reason, Report, State, StateKind, Stream, Token, Topic, TopicPattern, Usage, Wish,
-    WorkerId,
+    Attempt, Command, Context, EnvVars, EventId, JobId, Labels, Outcome, QueueName, QueueSettings, Rate, Reason,
+    Report, StateKind, Stream, Token, Topic, TopicPattern, Usage, Wish, WorkerId,
 };
 use crate::store::{Error, Result};
-
-/// The columns that [`job`] reads, of `job` joined with `queue`.
-pub(super) const JOB_COLUMNS: &str = "
-    job.id, queue.name as queue, job.state, job.priority, job.run_at, job.attempt, job.max_attempts, job.crashes,
-    job.snoozes, job.progress, job.event_id,
-    (select name from topic where id = (select topic_id from event where event.id = job.event_id)) as topic,
-    (select name from subscription where subscription.id = job.subscription_id) as subscription,
-    job.token, job.worker_id, job.cancel_requested, job.created_at, job.started_at, job.finished_at, job.expires_at,
-    job.reason, job.outcome, job.exit_code, job.signal, job.error, job.is_shell, job.command, job.labels, job.key,
-    (select length(body) from payload where payload.id = job.payload_id) as payload_bytes";
-
-/// A job from the columns of [`JOB_COLUMNS`].
-pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
-    Ok(Job {
-        id: row.get("id")?,
-        queue: row.get("queue")?,
-        command: command(row)?,
-        state: state(row)?,
-        priority: row.get("priority")?,
-        attempt: row.get("attempt")?,
-        max_attempts: row.get("max_attempts")?,
-        crashes: row.get("crashes")?,
-        snoozes: row.get("snoozes")?,
-        key: row.get("key")?,
-        labels: labels(row)?,
-        payload_bytes: row.get::<_, Option<u64>>("payload_bytes")?.unwrap_or(0),
-        created_at: row.get("created_at")?,
-        run_at: row.get("run_at")?,
-        started_at: row.get("started_at")?,
-        expires_at: row.get("expires_at")?,
-        last: ending(row)?,
-        progress: progress(row)?,
-        delivery: delivery(row)?,
-    })
-}
-
-fn state(row: &Row<'_>) -> rusqlite::Result<State> {
-    Ok(match row.get("state")? {
-        StateKind::Blocked => State::Blocked,
-        StateKind::Scheduled => State::Scheduled { due: row.get("run_at")? },
-        StateKind::Ready => State::Ready { since: row.get("run_at")? },
-        StateKind::Running => State::Running {
-            token: row.get("token")?,
-            worker: row.get::<_, WorkerId>("worker_id")?.to_string(),
-            since: row.get("started_at")?,
-            cancel_requested: row.get("cancel_requested")?,
-        },
-        StateKind::Retrying => State::Retrying { due: row.get("run_at")? },
-        StateKind::Succeeded => State::Succeeded { at: row.get("finished_at")? },
-        StateKind::Dead => State::Dead { at: row.get("finished_at")?, reason: row.get("reason")? },
-        StateKind::Cancelled => State::Cancelled { at: row.get("finished_at")? },
-    })
-}
-
-fn ending(row: &Row<'_>) -> rusqlite::Result<Option<Ending>> {
-    let Some(outcome) = row.get("outcome")? else { return Ok(None) };
-    Ok(Some(Ending { outcome, exit_code: row.get("exit_code")?, signal: row.get("signal")?, error: row.get("error")? }))
-}
-
-fn delivery(row: &Row<'_>) -> rusqlite::Result<Option<Box<Delivery>>> {
-    let Some(event) = row.get("event_id")? else { return Ok(None) };
-    Ok(Some(Box::new(Delivery { event, topic: row.get("topic")?, subscription: row.get("subscription")? })))
-}
-
-fn progress(row: &Row<'_>) -> rusqlite::Result<Option<Progress>> {
-    let Some(column) = row.get_ref("progress")?.as_str_or_null()? else { return Ok(None) };
-    wish::progress_in(column).map(Some).map_err(|error| bad_column(Box::new(error)))
-}
 
 /// What the running attempt asked for, from the column `wish`.
 pub(super) fn wish(row: &Row<'_>) -> rusqlite::Result<Option<Wish>> {
@@ -118,15 +49,19 @@ pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
     })
 }
 
-/// The lease under which a row of `job` runs.
-pub(super) fn lease(row: &Row<'_>) -> rusqlite::Result<Lease> {
-    Ok(Lease { job: row.get("id")?, token: row.get("token")? })
-}
-
 /// A command from the columns `is_shell` and `command`.
 pub(super) fn command(row: &Row<'_>) -> rusqlite::Result<Option<Command>> {
-    let Some(bytes) = row.get::<_, Option<Vec<u8>>>("command")? else { return Ok(None) };
-    let is_shell: bool = row.get("is_shell")?;
+    command_at(row, "is_shell", "command")
+}
+
+/// A command from these two columns.
+pub(super) fn command_at(
+    row: &Row<'_>,
+    is_shell: impl RowIndex,
+    command: impl RowIndex,
+) -> rusqlite::Result<Option<Command>> {
+    let Some(bytes) = row.get::<_, Option<Vec<u8>>>(command)? else { return Ok(None) };
+    let is_shell: bool = row.get(is_shell)?;
     Ok(Some(if is_shell {
         Command::Shell(bytes)
     } else {
@@ -148,8 +83,8 @@ pub(super) fn labels(row: &Row<'_>) -> rusqlite::Result<Labels> {
     map(row, "labels").map(Option::unwrap_or_default)
 }
 
-/// Names and values from a column of this name.
-pub(super) fn map(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Labels>> {
+/// Names and values from a column.
+pub(super) fn map(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<Option<Labels>> {
     match row.get_ref(column)? {
         ValueRef::Null => Ok(None),
         text => serde_json::from_str(text.as_str()?).map(Some).map_err(|error| bad_column(Box::new(error))),

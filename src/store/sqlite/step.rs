@@ -6,6 +6,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::row::{self, Explain as _};
+use super::schema::Annex;
 use super::step_file::Folder;
 use super::transaction::{Entry, Txn};
 use super::wish;
@@ -34,6 +35,7 @@ pub(super) fn begin(
     call: &StepCall,
     now: Timestamp,
 ) -> Result<Entry<Begun>> {
+    Annex::Steps.build(tx).explain(tx.path())?;
     if let Some(refusal) = refusal(tx, lease)? {
         return Ok(Entry::none(Begun::Refused(refusal)));
     }
@@ -233,6 +235,7 @@ pub(super) fn set(
     (call, value): (&StepCall, &[u8]),
     at: Moment,
 ) -> Result<Entry<Begun>> {
+    Annex::Steps.build(tx).explain(tx.path())?;
     let path = call.path.clone();
     if let Some(refusal) = refusal(tx, lease)? {
         return Ok(Entry::none(Begun::Refused(refusal)));
@@ -265,6 +268,7 @@ pub(super) fn settle(
     (call, value): (&StepCall, &[u8]),
     now: Timestamp,
 ) -> Result<SettledStep> {
+    Annex::Steps.build(tx).explain(tx.path())?;
     let sql = "select state, token from job where id = :id";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;
     let params = named_params! { ":id": job };
@@ -294,6 +298,7 @@ pub(super) fn sleep(
     (call, until): (&StepCall, Timestamp),
     now: Timestamp,
 ) -> Result<Entry<Slept>> {
+    Annex::Steps.build(tx).explain(tx.path())?;
     if let Some(refusal) = refusal(tx, lease)? {
         return Ok(Entry::none(Slept::Refused(refusal)));
     }
@@ -336,6 +341,9 @@ fn lay_down(
 
 /// What a recorded step printed; `None` where none is recorded.
 pub(super) fn output(conn: &Connection, folder: &Folder, job: JobId, path: &StepPath) -> Result<Option<StepOutput>> {
+    if !Annex::Steps.is_in(conn).explain(folder.queue())? {
+        return Ok(None);
+    }
     let sql = "select file, output from step
         where job_id = :job and name = :name and occurrence = :occurrence and state = 'recorded'";
     let params = named_params! { ":job": job, ":name": path.name(), ":occurrence": path.occurrence() };
@@ -352,6 +360,9 @@ pub(super) fn output(conn: &Connection, folder: &Folder, job: JobId, path: &Step
 
 /// The steps of a job, in the order in which they were begun first.
 pub(super) fn steps(conn: &Connection, job: JobId) -> rusqlite::Result<Vec<Step>> {
+    if !Annex::Steps.is_in(conn)? {
+        return Ok(Vec::new());
+    }
     let sql = "select step.name, step.occurrence, step.state, step.token, step.key, step.started_at, step.ended_at,
           step.wake_at, step.exit_code, step.bytes, (job.state = 'running' and job.token = step.token) as is_own
         from step join job on job.id = step.job_id
@@ -428,6 +439,9 @@ fn drop_steps(tx: &Txn<'_>, job: JobId, paths: &[StepPath]) -> Result<()> {
 
 /// Forgets the steps of a job that is forgotten itself.
 pub(super) fn erase(tx: &Txn<'_>, job: JobId) -> Result<()> {
+    if !Annex::Steps.is_in(tx).explain(tx.path())? {
+        return Ok(());
+    }
     let mut delete = tx.prepare_cached("delete from step where job_id = :job returning file").explain(tx.path())?;
     let files = delete.query_map(named_params! { ":job": job }, |row| row.get(0)).explain(tx.path())?;
     let files: Vec<Option<String>> = files.collect::<rusqlite::Result<_>>().explain(tx.path())?;
@@ -437,5 +451,8 @@ pub(super) fn erase(tx: &Txn<'_>, job: JobId) -> Result<()> {
 
 /// The files that recorded steps have.
 pub(super) fn files(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    if !Annex::Steps.is_in(conn)? {
+        return Ok(Vec::new());
+    }
     conn.prepare("select file from step where file is not null")?.query_map([], |row| row.get(0))?.collect()
 }

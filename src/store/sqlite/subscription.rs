@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::push::{find_or_add_context, queue_id};
 use super::row::{self, Explain as _};
+use super::schema::Annex;
 use super::transaction::Txn;
 use super::{change, terms, topic};
 use crate::clock::Timestamp;
@@ -14,6 +15,7 @@ use crate::store::{Result, Subscribed};
 
 /// Makes a subscription.
 pub(super) fn subscribe(tx: &Txn<'_>, new: &NewSubscription, now: Timestamp) -> Result<Subscribed> {
+    Annex::Topics.build(tx).explain(tx.path())?;
     let queue_id = queue_id(tx, &new.queue)?;
     if let Some(is_same) = compare(tx, new, queue_id).explain(tx.path())? {
         return Ok(if is_same { Subscribed::Existing } else { Subscribed::Other });
@@ -78,6 +80,9 @@ fn compare(conn: &Connection, new: &NewSubscription, queue_id: i64) -> rusqlite:
 
 /// Has the subscriptions of a queue take over what was set for it.
 pub(super) fn follow_settings(tx: &Txn<'_>, queue_id: i64, settings: &QueueSettings) -> Result<()> {
+    if !Annex::Topics.is_in(tx).explain(tx.path())? {
+        return Ok(());
+    }
     let sql = "select subscription.id, own, cwd, context.env as context_env, terms
         from subscription join context on context.id = context_id
         where queue_id = :queue_id";
@@ -104,8 +109,20 @@ pub(super) fn follow_settings(tx: &Txn<'_>, queue_id: i64, settings: &QueueSetti
     Ok(())
 }
 
+/// The name of a subscription that delivers to a queue.
+pub(super) fn first_of(conn: &Connection, queue_id: i64) -> rusqlite::Result<Option<QueueName>> {
+    if !Annex::Topics.is_in(conn)? {
+        return Ok(None);
+    }
+    let sql = "select name from subscription where queue_id = :queue_id order by name limit 1";
+    conn.prepare_cached(sql)?.query_row(named_params! { ":queue_id": queue_id }, |row| row.get(0)).optional()
+}
+
 /// Removes a subscription; answers whether there was one.
 pub(super) fn unsubscribe(tx: &Txn<'_>, name: &QueueName) -> Result<bool> {
+    if !Annex::Topics.is_in(tx).explain(tx.path())? {
+        return Ok(false);
+    }
     let sql = "delete from subscription where name = :name";
     let n = tx.prepare_cached(sql).and_then(|mut delete| delete.execute(named_params! { ":name": name }));
     Ok(n.explain(tx.path())? > 0)
@@ -117,6 +134,9 @@ const COLUMNS: &str = "subscription.name, pattern, queue.name as queue, subscrip
 
 /// Every subscription, by name.
 pub(super) fn subscriptions(conn: &Connection) -> rusqlite::Result<Vec<Subscription>> {
+    if !Annex::Topics.is_in(conn)? {
+        return Ok(Vec::new());
+    }
     let sql =
         format!("select {COLUMNS} from subscription join queue on queue.id = queue_id order by subscription.name");
     let mut query = conn.prepare_cached(&sql)?;
@@ -129,6 +149,9 @@ pub(super) fn subscriptions(conn: &Connection) -> rusqlite::Result<Vec<Subscript
 
 /// The subscriptions to a topic, by name.
 pub(super) fn subscribed_to(conn: &Connection, topic: &Topic) -> rusqlite::Result<Vec<Subscription>> {
+    if !Annex::Topics.is_in(conn)? {
+        return Ok(Vec::new());
+    }
     let sql =
         format!("select {COLUMNS} from subscription join queue on queue.id = queue_id where subscription.id = :id");
     let mut found = Vec::new();
@@ -175,6 +198,9 @@ fn lag(conn: &Connection, of: &Subscription) -> rusqlite::Result<u64> {
 
 /// Stops or resumes the deliveries to a subscription; answers whether that changed anything.
 pub(super) fn pause(tx: &Txn<'_>, name: &QueueName, is_paused: bool, now: Timestamp) -> Result<Option<bool>> {
+    if !Annex::Topics.is_in(tx).explain(tx.path())? {
+        return Ok(None);
+    }
     let sql = "select paused_at is not null, queue.name,
           (select count(*) from subscription as other where other.queue_id = subscription.queue_id) = 1 as is_alone
         from subscription join queue on queue.id = queue_id
@@ -199,6 +225,9 @@ pub(super) fn pause(tx: &Txn<'_>, name: &QueueName, is_paused: bool, now: Timest
 
 /// Moves a subscription to another place in the log; answers its queue.
 pub(super) fn rewind(tx: &Txn<'_>, name: &QueueName, to: From, rate: Option<Rate>) -> Result<Option<QueueName>> {
+    if !Annex::Topics.is_in(tx).explain(tx.path())? {
+        return Ok(None);
+    }
     let next = first_from(tx, to).explain(tx.path())?;
     let sql = "update subscription set next_event = :next, rate = :rate, delivered_at = null
         where name = :name
@@ -210,6 +239,9 @@ pub(super) fn rewind(tx: &Txn<'_>, name: &QueueName, to: From, rate: Option<Rate
 
 /// The first event from there on that is on record; `None` where there is none.
 fn first_from(conn: &Connection, from: From) -> rusqlite::Result<Option<i64>> {
+    if !Annex::Topics.is_in(conn)? {
+        return Ok(None);
+    }
     let (condition, value) = match from {
         From::New => return Ok(None),
         From::All => ("id > :value", 0),
@@ -232,6 +264,9 @@ pub(super) fn event_from(conn: &Connection, from: From) -> rusqlite::Result<(Eve
 
 /// Events on record from `first` on.
 pub(super) fn events(conn: &Connection, first: EventId, limit: usize) -> rusqlite::Result<Vec<TopicEvent>> {
+    if !Annex::Topics.is_in(conn)? {
+        return Ok(Vec::new());
+    }
     let sql = "select event.id, topic.name as topic, key, labels, published_at, payload.body
         from event
         join topic on topic.id = event.topic_id

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 use serde::{Deserialize, Serialize};
 
 use super::row::{self, Explain as _};
+use super::schema::Annex;
 use super::transaction::Txn;
 use crate::clock::{self, Timestamp};
 use crate::job::{LogRetention, ONE, QueueName, REST, Topic, TopicPattern, TopicTally, Where};
@@ -91,6 +92,9 @@ pub(super) fn topic_id(tx: &Txn<'_>, name: &str) -> Result<i64> {
 
 /// Every topic that has anything on record or was set.
 pub(super) fn topics(conn: &Connection) -> rusqlite::Result<Vec<TopicTally>> {
+    if !Annex::Topics.is_in(conn)? {
+        return Ok(Vec::new());
+    }
     let sql = "select name, n, bytes, last_at, settings from topic where n > 0 or settings is not null order by name";
     conn.prepare_cached(sql)?.query_map([], tally)?.collect()
 }
@@ -145,6 +149,7 @@ impl From<StoredKeep> for LogRetention {
 
 /// Sets what is kept of the topics of a pattern; where it says nothing, what was set stays.
 pub(super) fn keep(tx: &Txn<'_>, pattern: &TopicPattern, keep: LogRetention) -> Result<()> {
+    Annex::Topics.build(tx).explain(tx.path())?;
     let id = topic_id(tx, pattern.as_str())?;
     let sql = "select name, n, bytes, last_at, settings from topic where id = :id";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::SqliteStore;
+use super::job_row::{self, JOB_COLUMNS};
 use super::presence::{Presence, Whereabouts, boot_id};
-use super::row::{self, Explain as _, JOB_COLUMNS};
+use super::row::{self, Explain as _};
 use super::transaction::Txn;
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{JobId, Lease, QueueName, QueuePattern, WorkerId};
@@ -261,8 +262,8 @@ fn orphans_of(conn: &Connection, worker: WorkerId, hung_pid: Option<u32>) -> rus
     let mut query = conn.prepare_cached(&sql)?;
     let orphans = query.query_map(named_params! { ":worker": worker }, |row| {
         Ok(Orphan {
-            lease: row::lease(row)?,
-            job: row::job(row)?,
+            lease: job_row::lease(row)?,
+            job: job_row::job(row)?,
             context: row::context(row)?,
             hung_pid,
             is_taken: row.get("is_taken")?,

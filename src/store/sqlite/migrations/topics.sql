@@ -52,6 +52,3 @@ create table subscription (
 
 create index subscription_pattern on subscription (pattern);
 create index subscription_behind on subscription (next_event) where next_event is not null;
-
-alter table job add column event_id integer;
-alter table job add column subscription_id integer;
