@@ -92,7 +92,7 @@ struct Sleep {
     pause: Duration,
 }
 
-/// What every pause is called; no step of a command can be, as this is a verb.
+/// What every pause is called, and no other step: this is a verb, and `step set` refuses it.
 const SLEEP: &str = "sleep";
 
 /// The exit status of an attempt that is to go on later, of `sysexits.h`.

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use clap::builder::OsStringValueParser;
 use clap_complete::ArgValueCandidates;
 
-use super::{bad_name, new_call, outer, path, refused};
+use super::{SLEEP, bad_name, new_call, outer, path, refused};
 use crate::clock::Clock as _;
 use crate::command::{Answer, Ctx, complete, lease, value};
 use crate::exit::{Exit, Failure};
@@ -77,6 +77,9 @@ const MAX_VALUE: usize = 1024 * 1024;
 impl Set {
     pub(super) fn run(self, ctx: &mut Ctx) -> Answer {
         let lease = lease::own(ctx)?;
+        if self.name == SLEEP {
+            return Err(Failure::usage(format!("a value is not called {SLEEP}: each pause of `qctl step sleep` is")));
+        }
         let call = new_call(path(&self.name)?);
         let value = match self.value {
             Some(value) if value != "-" => value.into_vec(),

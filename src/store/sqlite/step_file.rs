@@ -1,7 +1,7 @@
 //! The folder beside the queue file for what steps printed beyond what is kept in a row.
 //!
-//! A file is on the disk before its row says so, and goes after the row has gone. What a crash leaves between
-//! the two is swept up by the next worker.
+//! A file is on the disk before its row says so, and goes after it is on the disk that the row has gone. What a
+//! crash leaves between the two is swept up by the next worker.
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -75,23 +75,24 @@ impl Folder {
         }
     }
 
-    /// Removes what belongs to no row and to no attempt that runs.
+    /// What belongs to no row and to no attempt that runs.
     ///
     /// An attempt that has ended never runs again under its token, so nothing can come to need such a file.
-    pub(super) fn sweep(&self, conn: &Connection) -> Result<()> {
+    pub(super) fn orphans(&self, conn: &Connection) -> Result<Vec<String>> {
         // Most queues have no such folder.
-        let Ok(entries) = self.path.read_dir() else { return Ok(()) };
-        let names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        let leases: Vec<(Lease, String)> =
-            names.into_iter().filter_map(|name| Some((lease_in(&name)?, name))).collect();
-        let kept: BTreeSet<String> = step::files(conn).explain(&self.queue)?.into_iter().collect();
-        for (lease, name) in leases.into_iter().filter(|(_, name)| !kept.contains(name)) {
-            let standings = upkeep::standings(conn, &[lease]).explain(&self.queue)?;
-            if standings[0].1 == Standing::Lost {
-                self.remove(&[name]);
+        let Ok(entries) = self.path.read_dir() else { return Ok(Vec::new()) };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut over = Vec::new();
+        for name in names {
+            let Some(lease) = lease_in(&name) else { continue };
+            if upkeep::standings(conn, &[lease]).explain(&self.queue)?[0].1 == Standing::Lost {
+                over.push(name);
             }
         }
-        Ok(())
+        // In this order: an attempt that ended before this look has put on record what it ever will.
+        let kept: BTreeSet<String> = step::files(conn).explain(&self.queue)?.into_iter().collect();
+        over.retain(|name| !kept.contains(name));
+        Ok(over)
     }
 
     /// Copies those files to the folder of another queue file, as far as they are there: the job of one that is
