@@ -16,7 +16,9 @@ use crate::command::value as word;
 use crate::config;
 use crate::exit::{Exit, Failure};
 use crate::job::{BadStep, Lease, OnUncertain, StepCall, StepPath, StepRefusal};
+use crate::render::{json, words};
 use crate::store::Slept;
+use crate::ui::Format;
 
 /// Run a part of a job once, however often the job is run
 ///
@@ -103,11 +105,15 @@ impl Sleep {
         let lease = lease::own(ctx)?;
         let call = new_call(path(SLEEP)?);
         let now = ctx.now();
-        match ctx.store()?.sleep_step(lease, &call, now.plus(self.pause), now)? {
-            Slept::Passed => Ok(Exit::Done),
-            Slept::Until(_) => Ok(LATER),
-            Slept::Refused(refusal) => Err(refused(lease, &call.path, refusal)),
+        let (exit, wakes_at) = match ctx.store()?.sleep_step(lease, &call, now.plus(self.pause), now)? {
+            Slept::Passed => (Exit::Done, None),
+            Slept::Until(until) => (LATER, Some(words::utc(until))),
+            Slept::Refused(refusal) => return Err(refused(lease, &call.path, refusal)),
+        };
+        if ctx.ui.format == Format::Json {
+            ctx.ui.print(&json::document("wakes_at", wakes_at.into()))?;
         }
+        Ok(exit)
     }
 }
 

@@ -62,7 +62,8 @@ struct Due {
 impl Call {
     pub(super) fn run(mut self, ctx: &mut Ctx) -> Answer {
         let doubt = self.doubt()?;
-        let name = self.name.take().ok_or_else(|| Failure::usage("the step has no name").hint("it stands before the `--`"))?;
+        let name =
+            self.name.take().ok_or_else(|| Failure::usage("the step has no name").hint("it stands before the `--`"))?;
         let command = command(std::mem::take(&mut self.command))?
             .ok_or_else(|| Failure::usage(format!("step {name} has no command")))?;
         let lease = lease::own(ctx)?;

@@ -12,6 +12,8 @@ use crate::clock::Clock as _;
 use crate::command::{Answer, Ctx, complete, lease, value};
 use crate::exit::{Exit, Failure};
 use crate::job::{Begun, JobId, StepOutput, StepPath};
+use crate::render::json;
+use crate::ui::Format;
 
 /// Print what a step printed, or the value that was set
 ///
@@ -41,7 +43,10 @@ impl Get {
             let text = around.as_ref().map_or_else(|| self.name.clone(), |outer| format!("{outer}/{}", self.name));
             let path = StepPath::parse(&text).map_err(|error| bad_name(&error))?;
             if let Some(output) = ctx.store()?.step_output(job, &path)? {
-                print(ctx, output)?;
+                match ctx.ui.format {
+                    Format::Json => ctx.ui.print(&document(job, &path, output)?)?,
+                    Format::Table | Format::Plain => print(ctx, output)?,
+                }
                 return Ok(Exit::Done);
             }
             match around {
@@ -92,6 +97,10 @@ impl Set {
         let at = ctx.config.clock.moment();
         match ctx.store()?.set_step(lease, &call, &value, at)? {
             Begun::Refused(refusal) => Err(refused(lease, &call.path, refusal)),
+            Begun::Recorded { path, output, .. } if ctx.ui.format == Format::Json => {
+                ctx.ui.print(&document(lease.job, &path, output)?)?;
+                Ok(Exit::Done)
+            }
             Begun::Recorded { .. } | Begun::Run(_) | Begun::Uncertain(_) => Ok(Exit::Done),
         }
     }
@@ -102,6 +111,19 @@ fn read_value() -> Result<Vec<u8>, Failure> {
     let mut value = Vec::new();
     let read = io::stdin().lock().take(MAX_VALUE as u64 + 1).read_to_end(&mut value);
     read.map(|_| value).map_err(|error| Failure::usage(format!("standard input: {error}")))
+}
+
+/// What a step printed, as a document.
+fn document(job: JobId, path: &StepPath, output: StepOutput) -> Result<String, Failure> {
+    let bytes = match output {
+        StepOutput::Bytes(bytes) => bytes,
+        StepOutput::File(mut file) => {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            bytes
+        }
+    };
+    Ok(json::step_output(job, path, bytes))
 }
 
 /// Writes what a step printed, as it is.

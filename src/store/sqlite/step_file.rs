@@ -38,28 +38,35 @@ impl Folder {
 
     /// Makes a file for the step of this attempt that has this key.
     pub(super) fn create(&self, lease: Lease, key: &str) -> Result<StepFile> {
-        let refused = |source| Error::refused(&self.path, source);
-        self.make().map_err(refused)?;
-        StepFile::create(self.path.join(format!("{}-{}-{key}", lease.job, lease.token))).map_err(refused)
+        self.make()?;
+        StepFile::create(self.path.join(format!("{}-{}-{key}", lease.job, lease.token)))
+            .map_err(|source| Error::refused(&self.path, source))
     }
 
-    fn make(&self) -> io::Result<()> {
+    fn make(&self) -> Result<()> {
+        let refused = |source| Error::refused(&self.path, source);
         match DirBuilder::new().mode(0o700).create(&self.path) {
             Ok(()) => {
                 // The umask may have taken bits away that the owner needs.
-                std::fs::set_permissions(&self.path, Permissions::from_mode(0o700))?;
-                File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+                std::fs::set_permissions(&self.path, Permissions::from_mode(0o700)).map_err(refused)?;
+                place::sync_folder(&self.path)
             }
             // It is where commands find what they go on with: nobody else's folder will do.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.path.symlink_metadata()?.is_dir() => {
-                Ok(())
-            }
-            Err(error) => Err(error),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.is_folder() => Ok(()),
+            Err(error) => Err(refused(error)),
         }
+    }
+
+    /// Whether it is there; a link in its place is not followed.
+    fn is_folder(&self) -> bool {
+        self.path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
     }
 
     /// Opens a file to be read.
     pub(super) fn open(&self, name: &str) -> Result<File> {
+        if !self.is_folder() {
+            return Err(Error::refused(&self.path, io::ErrorKind::NotADirectory.into()));
+        }
         let path = self.path.join(name);
         OpenOptions::new()
             .read(true)
@@ -80,6 +87,9 @@ impl Folder {
     /// An attempt that has ended never runs again under its token, so nothing can come to need such a file.
     pub(super) fn orphans(&self, conn: &Connection) -> Result<Vec<String>> {
         // Most queues have no such folder.
+        if !self.is_folder() {
+            return Ok(Vec::new());
+        }
         let Ok(entries) = self.path.read_dir() else { return Ok(Vec::new()) };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let mut over = Vec::new();
@@ -102,7 +112,7 @@ impl Folder {
         if names.is_empty() {
             return Ok(());
         }
-        other.make().map_err(refused)?;
+        other.make()?;
         for name in names {
             match std::fs::copy(self.path.join(name), other.path.join(name)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
