@@ -264,7 +264,9 @@ fn a_job_is_dead_for_a_step_that_may_have_happened_where_that_is_asked_for() {
 fn a_job_that_goes_on_after_a_doubt_is_dead_all_the_same_and_its_step_decided_by_hand() {
     let queue = worked(&doubtful("qctl step a --on-uncertain fail -- 'echo now'; true"));
     assert_eq!((queue.state(1), queue.job(1)["reason"].clone()), ("dead".to_owned(), json!("uncertain")));
-    assert!(queue.qctl("why 1").succeeds().out().contains("a step may or may not have happened"));
+    let why = queue.qctl("why 1").succeeds().out();
+    assert!(why.contains("a step may or may not have happened"), "{why}");
+    assert!(why.contains("if it did not happen: qctl step reset 1 STEP, then qctl dlq requeue 1"), "{why}");
     queue.qctl("step reset 1 a").succeeds();
     queue.write("job.sh", "qctl step a --on-uncertain fail -- 'echo now'");
     queue.qctl("dlq requeue 1").succeeds();
