@@ -567,15 +567,40 @@ fn a_backup_has_what_the_steps_printed() {
 }
 
 #[test]
-fn a_file_that_is_gone_is_told_of_and_not_taken_for_nothing() {
+fn a_file_that_is_gone_or_cut_short_is_told_of_and_not_taken_for_what_was_printed() {
+    for harm in ["rm queue.db-steps/*", "truncate -s 1000000 queue.db-steps/*"] {
+        let queue = worked(BIG);
+        queue.sh(harm).succeeds();
+        queue.qctl("retry 1").succeeds();
+        queue.qctl("work --drain").succeeds();
+        assert_eq!(queue.state(1), "dead", "{harm}");
+        queue.qctl("step get --job 1 big").exits(78).prints("").says("queue.db-steps");
+        let said = queue.qctl("logs 1 --stream stderr").err();
+        assert!(said.contains("queue.db-steps"), "{said}");
+        queue.qctl("step reset 1 big").succeeds();
+        queue.qctl("dlq requeue 1").succeeds();
+        queue.qctl("work --drain").succeeds();
+        assert_eq!(queue.state(1), "succeeded", "{harm}");
+    }
+}
+
+#[test]
+fn a_row_that_nobody_wrote_is_refused_and_leads_to_no_file_elsewhere() {
     let queue = worked(BIG);
-    queue.sh("rm queue.db-steps/*").succeeds();
+    queue.write("precious", "x");
+    let change = |sql: &str| {
+        let conn = rusqlite::Connection::open(queue.db()).expect("the queue");
+        conn.execute_batch(sql).expect("a change");
+    };
+    change("update step set file = '1-1-/../../precious', bytes = 1");
+    queue.qctl("step get --job 1 big").exits(78).prints("");
+    queue.qctl("step reset 1 big").succeeds();
+    assert_eq!(queue.read("precious"), "x");
     queue.qctl("retry 1").succeeds();
     queue.qctl("work --drain").succeeds();
-    assert_eq!(queue.state(1), "dead");
-    assert!(queue.qctl("step get --job 1 big").status() != 0);
-    let said = queue.qctl("logs 1 --stream stderr").err();
-    assert!(said.contains("queue.db-steps"), "{said}");
+    change("update step set state = 'maybe'");
+    queue.qctl("step list 1").exits(78).prints("");
+    queue.qctl("doctor").exits(1);
 }
 
 #[test]

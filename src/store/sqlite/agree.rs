@@ -5,7 +5,7 @@
 
 use rusqlite::Connection;
 
-use super::{query, row, upkeep};
+use super::{query, row, step, upkeep};
 use crate::job::QueueName;
 use crate::store::Stray;
 
@@ -151,7 +151,7 @@ pub(super) fn unreadable(conn: &Connection, limit: usize) -> rusqlite::Result<Ve
 type Reader = fn(&rusqlite::Row<'_>) -> rusqlite::Result<()>;
 
 /// What is read, each row with a number in front.
-fn readers() -> [(&'static str, String, Reader); 5] {
+fn readers() -> [(&'static str, String, Reader); 6] {
     [
         ("job", query::all_jobs_sql(), |row| row::job(row).map(drop)),
         ("queue", "select id, name, paused_at, served_until, settings from queue".to_owned(), |row| {
@@ -168,5 +168,6 @@ fn readers() -> [(&'static str, String, Reader); 5] {
         ("attempt", format!("select job_id, {} from attempt", query::ATTEMPT_COLUMNS), |row| {
             row::attempt(row).map(drop)
         }),
+        ("step", step::ALL_SQL.to_owned(), |row| step::step(row).map(drop)),
     ]
 }

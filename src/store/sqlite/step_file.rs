@@ -62,23 +62,33 @@ impl Folder {
         self.path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
     }
 
-    /// Opens a file to be read.
-    pub(super) fn open(&self, name: &str) -> Result<File> {
-        if !self.is_folder() {
-            return Err(Error::refused(&self.path, io::ErrorKind::NotADirectory.into()));
-        }
-        let path = self.path.join(name);
+    /// Where the file of this name is; `None` where that is no name, or would lead out of here.
+    fn place_of(&self, name: &str) -> Option<PathBuf> {
+        lease_in(name).filter(|_| !name.contains('/') && self.is_folder()).map(|_| self.path.join(name))
+    }
+
+    /// Opens a file to be read, which must have all of these bytes.
+    pub(super) fn open(&self, name: &str, bytes: u64) -> Result<File> {
+        let Some(path) = self.place_of(name) else {
+            let source = io::Error::other(format!("it has no file {}", name.escape_debug()));
+            return Err(Error::refused(&self.path, source));
+        };
+        let whole = |file: File| match file.metadata()?.len() {
+            n if n == bytes => Ok(file),
+            n => Err(io::Error::other(format!("it has {n} bytes and not {bytes}"))),
+        };
         OpenOptions::new()
             .read(true)
             .custom_flags(O_NOFOLLOW)
             .open(&path)
+            .and_then(whole)
             .map_err(|source| Error::refused(&path, source))
     }
 
     /// Removes files whose rows are gone. One that stays is swept up later.
     pub(super) fn remove(&self, names: &[String]) {
-        for name in names {
-            let _ = std::fs::remove_file(self.path.join(name));
+        for path in names.iter().filter_map(|name| self.place_of(name)) {
+            let _ = std::fs::remove_file(path);
         }
     }
 
@@ -113,11 +123,11 @@ impl Folder {
             return Ok(());
         }
         other.make()?;
-        for name in names {
-            match std::fs::copy(self.path.join(name), other.path.join(name)) {
+        for (from, to) in names.iter().filter_map(|name| Some((self.place_of(name)?, other.place_of(name)?))) {
+            match std::fs::copy(&from, &to) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 copied => {
-                    copied.and_then(|_| File::open(other.path.join(name))?.sync_all()).map_err(refused)?;
+                    copied.and_then(|_| File::open(&to)?.sync_all()).map_err(refused)?;
                 }
             }
         }
