@@ -192,6 +192,16 @@ fn steps_inside_of_others_and_repeated_ones_have_their_own_names() {
 }
 
 #[test]
+fn the_jobs_of_a_worker_inside_of_a_step_are_inside_of_none() {
+    let queue = worked(
+        "qctl step outer -- 'export QCTL_DB=other.db
+            qctl push \"qctl step inner -- true\"; qctl work --drain -q; qctl step list 1 | cut -f1,2'",
+    );
+    assert_eq!(printed(&queue, 1).0, "1\ninner\trecorded\n");
+    assert_eq!(steps(&queue), ["outer recorded"]);
+}
+
+#[test]
 fn a_name_is_used_once_in_an_attempt_and_cannot_be_taken_for_another() {
     let queue = worked(
         "qctl step a -- true; qctl step a -- touch twice; echo $?
@@ -298,10 +308,10 @@ fn a_shell_line_finds_out_whether_a_step_happened() {
 
 #[test]
 fn what_was_found_out_is_what_the_step_printed() {
-    let queue = worked(&format!(
-        "[ $QCTL_ATTEMPT -gt 1 ] || {{ qctl step a -- 'kill -9 $PPID'; exit 1; }}
-        qctl step a --on-uncertain verify 'printf 17' -- echo 18; echo; [ $QCTL_ATTEMPT = 3 ]"
-    ));
+    let queue = worked(
+        "[ $QCTL_ATTEMPT -gt 1 ] || { qctl step a -- 'kill -9 $PPID'; exit 1; }
+        qctl step a --on-uncertain verify 'printf 17' -- echo 18; echo; [ $QCTL_ATTEMPT = 3 ]",
+    );
     assert_eq!([2, 3].map(|n| printed(&queue, n).0), ["17\n"; 2].map(str::to_owned));
 }
 

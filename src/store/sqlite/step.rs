@@ -335,15 +335,15 @@ pub(super) fn output(conn: &Connection, folder: &Folder, job: JobId, path: &Step
     let sql = "select file, output, bytes from step
         where job_id = :job and name = :name and occurrence = :occurrence and state = 'recorded'";
     let params = named_params! { ":job": job, ":name": path.name(), ":occurrence": path.occurrence() };
-    let found: Option<(Option<String>, Option<Vec<u8>>, Option<u64>)> = conn
+    let printed = |row: &Row<'_>| match row.get::<_, Option<String>>("file")? {
+        Some(name) => Ok(Printed::File { name, bytes: row.get::<_, Option<u64>>("bytes")?.unwrap_or(0) }),
+        None => Ok(Printed::Bytes(row.get::<_, Option<Vec<u8>>>("output")?.unwrap_or_default())),
+    };
+    let found = conn
         .prepare_cached(sql)
-        .and_then(|mut query| query.query_row(params, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional())
+        .and_then(|mut query| query.query_row(params, printed).optional())
         .explain(folder.queue())?;
-    match found {
-        None => Ok(None),
-        Some((Some(file), _, bytes)) => folder.open(&file, bytes.unwrap_or(0)).map(StepOutput::File).map(Some),
-        Some((None, output, _)) => Ok(Some(StepOutput::Bytes(output.unwrap_or_default()))),
-    }
+    found.map(|printed| folder.read(printed)).transpose()
 }
 
 /// The steps of a job, in the order in which they were begun first.

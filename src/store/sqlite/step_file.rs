@@ -14,7 +14,7 @@ use rusqlite::Connection;
 
 use super::row::Explain as _;
 use super::{place, step, upkeep};
-use crate::job::{JobId, Lease, Token};
+use crate::job::{JobId, Lease, Printed, StepOutput, Token};
 use crate::store::step_file::StepFile;
 use crate::store::{Error, Result, Standing};
 
@@ -67,8 +67,16 @@ impl Folder {
         lease_in(name).filter(|_| !name.contains('/') && self.is_folder()).map(|_| self.path.join(name))
     }
 
-    /// Opens a file to be read, which must have all of these bytes.
-    pub(super) fn open(&self, name: &str, bytes: u64) -> Result<File> {
+    /// What was printed, to be read.
+    pub(super) fn read(&self, printed: Printed) -> Result<StepOutput> {
+        match printed {
+            Printed::Bytes(bytes) => Ok(StepOutput::Bytes(bytes)),
+            Printed::File { name, bytes } => self.open(&name, bytes).map(StepOutput::File),
+        }
+    }
+
+    /// Opens a file, which must have all of these bytes.
+    fn open(&self, name: &str, bytes: u64) -> Result<File> {
         let Some(path) = self.place_of(name) else {
             let source = io::Error::other(format!("it has no file {}", name.escape_debug()));
             return Err(Error::refused(&self.path, source));
