@@ -28,7 +28,7 @@ pub const STATUSES: [(u8, &str); 9] = [
 /// from its command.
 pub fn table() -> Vec<(String, &'static str)> {
     let own = STATUSES.iter().map(|&(status, meaning)| (status.to_string(), meaning));
-    let of_run = "run: the command could not be executed, was not found, died of signal n";
+    let of_run = "run, step: the command could not be executed, was not found, died of signal n";
     own.chain([("126, 127, 128+n".to_owned(), of_run)]).collect()
 }
 

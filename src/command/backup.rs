@@ -10,8 +10,8 @@ use crate::ui::Format;
 /// Copy the queue into one file, while workers work
 ///
 /// The copy is the queue as of one instant, and is on the disk when this has ended. It is used like any
-/// queue: qctl --db FILE list. Never copy queue.db by other means while anyone uses it: what is in its
-/// log would be missing.
+/// queue: qctl --db FILE list. What steps printed beyond a megabyte is in a folder beside it, FILE-steps. Never
+/// copy queue.db by other means while anyone uses it: what is in its log would be missing.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -35,7 +35,7 @@ const ENVIRONMENT: [(&str, &str); 8] = [
 ];
 
 /// What lies where.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("$XDG_DATA_HOME/qctl/queue.db", "The queue, where neither --db nor QCTL_DB names one."),
     (
         "queue.db-wal, queue.db-shm",
@@ -46,6 +46,7 @@ const FILES: [(&str, &str); 4] = [
         "queue.db-wake",
         "A folder of pipes by which processes wake each other, and of a file QUEUE.ready for each queue that has work to do.",
     ),
+    ("queue.db-steps", "A folder of what steps printed beyond a megabyte. It belongs to the queue, as the log does."),
 ];
 
 impl Generate {

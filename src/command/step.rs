@@ -16,7 +16,9 @@ use crate::command::value as word;
 use crate::config;
 use crate::exit::{Exit, Failure};
 use crate::job::{BadStep, JobId, Lease, OnUncertain, StepCall, StepPath, StepRefusal};
+use crate::render::{json, words};
 use crate::store::Slept;
+use crate::ui::Format;
 
 /// Run a part of a job once, however often the job is run
 ///
@@ -92,7 +94,7 @@ struct Sleep {
     pause: Duration,
 }
 
-/// What every pause is called; no step of a command can be, as this is a verb.
+/// What every pause is called, and no other step: this is a verb, and `step set` refuses it.
 const SLEEP: &str = "sleep";
 
 /// The exit status of an attempt that is to go on later, of `sysexits.h`.
@@ -103,11 +105,15 @@ impl Sleep {
         let lease = lease::own(ctx)?;
         let call = new_call(path(SLEEP)?);
         let now = ctx.now();
-        match ctx.store()?.sleep_step(lease, &call, now.plus(self.pause), now)? {
-            Slept::Passed => Ok(Exit::Done),
-            Slept::Until(_) => Ok(LATER),
-            Slept::Refused(refusal) => Err(refused(lease, &call.path, refusal)),
+        let (exit, wakes_at) = match ctx.store()?.sleep_step(lease, &call, now.plus(self.pause), now)? {
+            Slept::Passed => (Exit::Done, None),
+            Slept::Until(until) => (LATER, Some(words::utc(until))),
+            Slept::Refused(refusal) => return Err(refused(lease, &call.path, refusal)),
+        };
+        if ctx.ui.format == Format::Json {
+            ctx.ui.print(&json::document("wakes_at", wakes_at.into()))?;
         }
+        Ok(exit)
     }
 }
 

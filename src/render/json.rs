@@ -14,8 +14,8 @@ use super::field::Field;
 use super::{Finding, Worker, text, words};
 use crate::clock::Timestamp;
 use crate::job::{
-    Attempt, Chunk, Command, Event, Job, JobId, Lease, Pace, Queue, Report, State, StateKind, Step, StepState, Stream,
-    Token,
+    Attempt, Chunk, Command, Event, Job, JobId, Lease, Pace, Queue, Report, State, StateKind, Step, StepPath,
+    StepState, Stream, Token,
 };
 
 /// A document with one key.
@@ -91,6 +91,16 @@ pub fn step(step: &Step) -> Value {
         "wakes_at": wakes_at,
         "key": step.key,
     })
+}
+
+/// What a step printed, or a value that was set.
+pub fn step_output(id: JobId, path: &StepPath, output: Vec<u8>) -> String {
+    let mut value = json!({ "id": id.get(), "name": path.to_string() });
+    match String::from_utf8(output) {
+        Ok(text) => value["output"] = text.into(),
+        Err(error) => value["output_base64"] = STANDARD.encode(error.as_bytes()).into(),
+    }
+    document("step", value)
 }
 
 /// These fields of a job; all that the public JSON has, where none is named.

@@ -4,7 +4,7 @@
 
 use super::{Finding, Look, text, words};
 use crate::clock::Timestamp;
-use crate::job::{Job, Outcome, State};
+use crate::job::{Job, Outcome, Reason, State};
 
 /// What surrounds a job.
 #[derive(Clone, Debug, Default)]
@@ -162,7 +162,17 @@ fn over(job: &Job, look: &Look) -> Finding {
             let end = super::table::error(job);
             let message = format!("{}, {at}; its last attempt ended with {end}", words::reason(*reason, job));
             let message = if job.last.is_none() { format!("{}, {at}", words::reason(*reason, job)) } else { message };
-            Finding::new("dead", message, format!("qctl dlq show {0}, then qctl dlq requeue {0}", job.id))
+            let cure = match reason {
+                // Put back as it is, it would come to the same step and be dead again.
+                Reason::Uncertain => {
+                    format!(
+                        "find out; if it did not happen: qctl step reset {0} STEP, then qctl dlq requeue {0}",
+                        job.id
+                    )
+                }
+                _ => format!("qctl dlq show {0}, then qctl dlq requeue {0}", job.id),
+            };
+            Finding::new("dead", message, cure)
         }
         State::Cancelled { .. } => {
             Finding::new("cancelled", format!("it was cancelled, {at}"), format!("qctl retry {}", job.id))

@@ -193,8 +193,10 @@ fn a_queue_of_someone_else_is_refused_with_both_ways_out() {
 #[test]
 fn what_others_may_write_is_named() {
     let queue = Sandbox::new();
+    queue.push("'qctl step big -- head -c 2000000 /dev/zero'");
+    queue.qctl("work --drain").succeeds();
     queue.push("true");
-    for name in ["queue.db", "queue.db-wal", "queue.db-wake", "."] {
+    for name in ["queue.db", "queue.db-wal", "queue.db-wake", "queue.db-steps", "."] {
         let path = queue.path(name);
         let mode = path.metadata().expect("it is there").permissions().mode();
         chmod(&path, mode | 0o022);

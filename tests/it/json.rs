@@ -16,7 +16,7 @@ const INHABITANTS: &str = r#"
     qctl push -Q mail --max-attempts 1 'kill -9 $$'
     qctl push -Q mail --max-attempts 1 --timeout 50ms -- sleep 300
     qctl push -Q mail 'printf "\377\000\n"; head -c 300000 /dev/zero'
-    qctl push -Q mail --backoff fixed:1h 'exit 1'
+    qctl push -Q mail --backoff fixed:1h 'qctl step a -- "exit 3"; qctl step b -- true; exit 1'
     qctl push -Q mail --delay 1h true
     qctl push -Q mail --delay 1h true
     qctl push -Q late --expires 1ms true
@@ -78,6 +78,10 @@ const ANSWERS: &[(&str, &str, i32)] = &[
     ("logs 6", "output", 0),
     ("logs 8", "output", 0),
     ("logs 12", "output", 0),
+    ("step list 7", "steps", 0),
+    ("step list 8", "steps", 0),
+    ("step reset 7 a", "step-reset", 0),
+    ("step reset 7 --all", "step-reset", 0),
     ("wait 1", "wait", 0),
     ("wait 1-6", "wait", 1),
     ("wait 1 8 --timeout 10ms", "wait", 124),
@@ -89,6 +93,7 @@ const ANSWERS: &[(&str, &str, i32)] = &[
     ("dlq list -Q late", "jobs", 0),
     ("dlq show 2", "job", 0),
     ("dlq requeue 2-3 --dry-run", "dlq-changes", 0),
+    ("dlq requeue 2 --from-step none", "dlq-changes", 4),
     ("dlq requeue 1-3", "dlq-changes", 4),
     ("dlq requeue 4", "dlq-changes", 0),
     ("dlq drop --all --dry-run", "dlq-changes", 0),
@@ -128,6 +133,14 @@ const ANSWERS: &[(&str, &str, i32)] = &[
     ("self bury", "self", 0),
     ("self retry-after 1s", "self", 0),
     ("self snooze 1m", "self", 0),
+    ("step set v 'a value'", "step", 0),
+    ("step set v another", "step", 0),
+    ("step get v", "step", 0),
+    ("step get --job 12 v", "step", 0),
+    ("step sleep 0s", "step-sleep", 0),
+    ("step sleep 1h", "step-sleep", 75),
+    ("step list", "steps", 0),
+    ("step list 12", "steps", 0),
     ("show 12", "job", 0),
     ("why 12", "why", 0),
     ("list -F id,snoozes,progress", "fields", 0),
@@ -171,6 +184,16 @@ const FAILURES: &[(&str, i32)] = &[
     ("self bury", 2),
     ("self progress 101", 2),
     ("self retry-after 1s", 2),
+    ("step", 2),
+    ("step a -- true", 2),
+    ("step list", 2),
+    ("step list 99", 3),
+    ("step get v", 2),
+    ("step get --job 1 v", 3),
+    ("step set v x", 2),
+    ("step sleep 1h", 2),
+    ("step reset 1", 2),
+    ("step reset 1 a", 3),
     ("dlq", 2),
     ("dlq list -Q nowhere", 3),
     ("dlq show 1", 4),
@@ -257,7 +280,7 @@ fn every_command_answers_with_one_document_of_its_schema() {
         .collect();
     assert_eq!(reasons.into_iter().collect::<Vec<_>>(), ["crashed", "exhausted", "expired", "permanent"]);
     for &(line, schema, status) in ANSWERS {
-        let output = if is_of(line, "self") {
+        let output = if is_of(line, "self") || is_of(line, "step") {
             // As the command of the job that runs would say it.
             queue.sh(&format!("QCTL_JOB_ID=12 QCTL_TOKEN=1 exec qctl --json {line}"))
         } else {

@@ -30,6 +30,7 @@ mod run;
 mod self_;
 mod signals;
 mod status;
+mod step;
 mod support;
 mod systemd;
 mod terminal;

@@ -195,6 +195,31 @@ fn a_link_in_the_place_of_the_folder_of_bells_or_of_what_is_in_it_is_not_followe
     assert_eq!((queue.read("file").as_str(), mode(&queue.path("file")) & 0o111), ("precious", 0));
 }
 
+#[test]
+fn a_link_in_the_place_of_the_folder_of_steps_or_of_what_is_in_it_is_not_followed() {
+    let queue = Sandbox::new();
+    std::fs::create_dir(queue.path("victim")).expect("a folder");
+    queue.write("victim/1-1-key", "precious");
+    symlink("victim", queue.path("queue.db-steps")).expect("a link");
+    queue.push("--max-attempts 1 'qctl step big -- head -c 2000000 /dev/zero >big || exit'");
+    queue.qctl("work --drain").succeeds();
+    queue.qctl("work --drain").succeeds();
+    assert_eq!((queue.state(1).as_str(), everything(&queue.path("victim")).len()), ("dead", 1));
+    let said = queue.qctl("logs 1 --stream stderr").succeeds().err();
+    assert!(said.contains("step big is done, and what it printed could not be kept"), "{said}");
+
+    std::fs::remove_file(queue.path("queue.db-steps")).expect("the link");
+    queue.qctl("retry 1").succeeds();
+    queue.qctl("work --drain").succeeds();
+    assert_eq!(queue.state(1), "succeeded");
+    let file = everything(&queue.path("queue.db-steps")).remove(0);
+    std::fs::remove_file(&file).expect("the file of the step");
+    symlink("../victim/1-1-key", &file).expect("a link");
+    queue.qctl("step get --job 1 big").exits(78).prints("");
+    queue.qctl("delete 1").succeeds();
+    assert_eq!(queue.read("victim/1-1-key"), "precious");
+}
+
 /// Words that a shell would do something with.
 const BAIT: &str = "$(touch pwned1)`touch pwned2`;touch pwned3\n'\"&& touch pwned4|touch pwned5 #%s\\ *";
 

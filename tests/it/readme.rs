@@ -48,7 +48,7 @@ fn the_exit_statuses_are_those_of_the_code() {
         .collect();
     let mut known: Vec<(String, String)> =
         qctl::exit::STATUSES.iter().map(|(status, meaning)| (status.to_string(), (*meaning).to_owned())).collect();
-    let of_commands = "run: the command could not be executed, was not found, died of signal n";
+    let of_commands = "run, step: the command could not be executed, was not found, died of signal n";
     known.push(("126, 127, 128+n".to_owned(), of_commands.to_owned()));
     assert_eq!(rows, known);
 }

@@ -381,6 +381,8 @@ fn a_job_knows_who_it_is() {
         "QCTL_LABEL_env=prod".to_owned(),
         "QCTL_MAX_ATTEMPTS=7".to_owned(),
         "QCTL_QUEUE=mail".to_owned(),
+        "QCTL_STEP=".to_owned(),
+        "QCTL_STEP_KEY=".to_owned(),
         format!("QCTL_TOKEN={token}"),
         format!("QCTL_WORKER={worker}"),
     ];

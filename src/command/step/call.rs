@@ -24,7 +24,8 @@ use crate::store::Standing;
 #[derive(clap::Args, Debug)]
 pub(super) struct Call {
     /// What it is called, once in each attempt
-    #[arg(required = true, value_name = "NAME")]
+    // An option that takes one or two words may have taken it for its second.
+    #[arg(value_name = "NAME", required_unless_present = "on_uncertain")]
     name: Option<String>,
     /// If it may have happened in an earlier attempt: rerun, fail, or verify and a shell line [default: rerun]
     #[arg(long, value_name = "HOW", num_args = 1..=2, value_parser = OsStringValueParser::new())]
@@ -36,7 +37,8 @@ pub(super) struct Call {
     #[arg(long)]
     stdin_hash: bool,
     /// One argument is a shell command line; two or more are a program and its arguments
-    #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true, value_parser = OsStringValueParser::new())]
+    // After `--` alone, or a name that is missing would be taken from it.
+    #[arg(required = true, last = true, value_name = "COMMAND", value_parser = OsStringValueParser::new())]
     command: Vec<OsString>,
 }
 
@@ -60,7 +62,8 @@ struct Due {
 impl Call {
     pub(super) fn run(mut self, ctx: &mut Ctx) -> Answer {
         let doubt = self.doubt()?;
-        let name = self.name.take().ok_or_else(|| Failure::usage("the step has no name"))?;
+        let name =
+            self.name.take().ok_or_else(|| Failure::usage("the step has no name").hint("it stands before the `--`"))?;
         let command = command(std::mem::take(&mut self.command))?
             .ok_or_else(|| Failure::usage(format!("step {name} has no command")))?;
         let lease = lease::own(ctx)?;
@@ -99,9 +102,15 @@ impl Call {
                     .hint("it is rerun, fail, or verify and a shell line"));
             }
         };
-        if let Some(name) = next {
-            self.command.splice(0..0, self.name.take().map(OsString::from));
-            self.name = Some(name.into_string().map_err(|_| Failure::usage("a step's name is UTF-8"))?);
+        match (next, &self.name) {
+            (None, _) => {}
+            (Some(name), None) => {
+                self.name = Some(name.into_string().map_err(|_| Failure::usage("a step's name is UTF-8"))?);
+            }
+            (Some(one), Some(other)) => {
+                let one = one.to_string_lossy();
+                return Err(Failure::usage(format!("the step has two names, {one} and {other}")));
+            }
         }
         Ok(doubt)
     }

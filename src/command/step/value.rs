@@ -7,12 +7,14 @@ use std::os::unix::ffi::OsStringExt as _;
 use clap::builder::OsStringValueParser;
 use clap_complete::ArgValueCandidates;
 
-use super::{bad_name, new_call, outer, path, refused, running};
+use super::{SLEEP, bad_name, new_call, outer, path, refused, running};
 use crate::clock::Clock as _;
 use crate::command::{Answer, Ctx, complete, lease, selection, value};
 use crate::exit::{Exit, Failure};
 use crate::job::{Begun, JobId, StepOutput, StepPath};
+use crate::render::json;
 use crate::store::SettledStep;
+use crate::ui::Format;
 
 /// Print what a step printed, or the value that was set
 ///
@@ -42,7 +44,10 @@ impl Get {
             let text = around.as_ref().map_or_else(|| self.name.clone(), |outer| format!("{outer}/{}", self.name));
             let path = StepPath::parse(&text).map_err(|error| bad_name(&error))?;
             if let Some(output) = ctx.store()?.step_output(job, &path)? {
-                print(ctx, output)?;
+                match ctx.ui.format {
+                    Format::Json => ctx.ui.print(&document(job, &path, output)?)?,
+                    Format::Table | Format::Plain => print(ctx, output)?,
+                }
                 return Ok(Exit::Done);
             }
             match around {
@@ -84,6 +89,9 @@ const MAX_VALUE: usize = 1024 * 1024;
 
 impl Set {
     pub(super) fn run(self, ctx: &mut Ctx) -> Answer {
+        if self.name == SLEEP {
+            return Err(Failure::usage(format!("a value is not called {SLEEP}: each pause of `qctl step sleep` is")));
+        }
         let value = match self.value {
             Some(value) if value != "-" => value.into_vec(),
             _ => read_value()?,
@@ -105,6 +113,10 @@ fn set(ctx: &mut Ctx, path: StepPath, value: &[u8]) -> Answer {
     let at = ctx.config.clock.moment();
     match ctx.store()?.set_step(lease, &call, value, at)? {
         Begun::Refused(refusal) => Err(refused(lease, &call.path, refusal)),
+        Begun::Recorded { path, output, .. } if ctx.ui.format == Format::Json => {
+            ctx.ui.print(&document(lease.job, &path, output)?)?;
+            Ok(Exit::Done)
+        }
         Begun::Recorded { .. } | Begun::Run(_) | Begun::Uncertain(_) => Ok(Exit::Done),
     }
 }
@@ -114,7 +126,12 @@ fn settle(ctx: &mut Ctx, job: JobId, (name, value): (&str, &[u8])) -> Answer {
     let call = new_call(StepPath::parse(name).map_err(|error| bad_name(&error))?);
     let now = ctx.now();
     match ctx.store()?.settle_step(job, &call, value, now)? {
-        SettledStep::Recorded => Ok(Exit::Done),
+        SettledStep::Recorded => {
+            if ctx.ui.format == Format::Json {
+                ctx.ui.print(&document(job, &call.path, StepOutput::Bytes(value.to_vec()))?)?;
+            }
+            Ok(Exit::Done)
+        }
         SettledStep::Before => Err(Failure::refused(format!("step {} of job {job} is recorded already", call.path))
             .hint(format!(
                 "qctl step get --job {job} {}; to forget it: qctl step reset {job} {}",
@@ -130,6 +147,19 @@ fn read_value() -> Result<Vec<u8>, Failure> {
     let mut value = Vec::new();
     let read = io::stdin().lock().take(MAX_VALUE as u64 + 1).read_to_end(&mut value);
     read.map(|_| value).map_err(|error| Failure::usage(format!("standard input: {error}")))
+}
+
+/// What a step printed, as a document.
+fn document(job: JobId, path: &StepPath, output: StepOutput) -> Result<String, Failure> {
+    let bytes = match output {
+        StepOutput::Bytes(bytes) => bytes,
+        StepOutput::File(mut file) => {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            bytes
+        }
+    };
+    Ok(json::step_output(job, path, bytes))
 }
 
 /// Writes what a step printed, as it is.

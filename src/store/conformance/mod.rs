@@ -13,10 +13,13 @@ pub(crate) mod likeness;
 pub(crate) mod look;
 mod model;
 pub(crate) mod output;
+pub(crate) mod pause;
 pub(crate) mod push;
+pub(crate) mod recorded;
 pub(crate) mod settlement;
 mod step;
 pub(crate) mod turn;
+pub(crate) mod unrecorded;
 pub(crate) mod wish;
 pub(crate) mod worker;
 
@@ -107,6 +110,39 @@ macro_rules! suite {
                 progress_is_seen_at_once_and_until_the_next_attempt
                 under_a_lost_lease_nothing_is_said
                 what_was_taken_away_says_nothing_any_more
+            }
+            recorded {
+                a_step_is_run_once_and_replayed_with_its_bytes_in_every_later_attempt
+                the_key_of_a_step_is_the_same_each_time_that_it_is_run
+                a_step_that_failed_is_run_again_also_in_the_same_attempt
+                an_attempt_comes_to_a_step_once
+                repeated_steps_are_numbered_in_their_order_in_each_attempt
+                a_repeated_step_that_failed_keeps_its_number
+                what_is_inside_of_a_step_that_is_begun_again_is_come_to_anew
+                under_a_lost_lease_no_step_is_begun_or_recorded
+                of_a_job_that_was_taken_away_no_step_is_recorded
+                who_is_to_be_stopped_begins_no_step_and_may_say_what_it_has_done
+                a_step_that_may_have_happened_is_dealt_with_as_was_asked
+                a_job_is_dead_for_a_step_that_may_have_happened_once_its_attempt_ends
+                a_step_is_for_its_input_and_tells_of_another_command
+                the_first_value_that_is_set_stays
+                steps_are_listed_in_the_order_in_which_they_were_first_begun
+                the_end_of_a_step_prolongs_the_lease_of_its_worker_and_never_shortens_it
+            }
+            pause {
+                a_sleep_lasts_until_the_time_of_its_first_call_and_is_passed_over_then
+            }
+            unrecorded {
+                with_a_step_goes_what_is_inside_of_it_and_what_it_is_inside_of
+                steps_are_forgotten_all_or_none
+                a_retry_may_be_from_a_step_on
+                a_retry_from_a_step_that_is_not_there_is_none
+                a_step_that_printed_much_is_replayed_from_its_file
+                a_file_goes_with_its_step_and_with_its_job
+                a_file_that_nobody_finished_is_gone
+                a_worker_that_enrolls_removes_files_that_no_attempt_can_come_to_need
+                a_copy_has_the_files_of_its_steps
+                a_job_without_steps_has_none_to_forget
             }
             output {
                 what_an_attempt_prints_can_be_read_while_it_runs

@@ -5,7 +5,8 @@
 
 use rusqlite::Connection;
 
-use super::{job_row, query, row, upkeep};
+use super::schema::Annex;
+use super::{job_row, query, row, step, subscription, topic, upkeep};
 use crate::job::QueueName;
 use crate::store::Stray;
 
@@ -43,6 +44,63 @@ const LABELS: &str = "select not exists (
     )";
 const RELABEL: &str = "delete from label; insert into label (name, value, job_id) \
     select each.key, each.value, job.id from job, json_each(job.labels) as each;";
+
+/// Topics count the events that they have on record.
+const TALLIES: &str = "select not exists (
+      select id from topic
+      where (n, bytes) is not (select count(*), coalesce(sum(bytes), 0) from event where topic_id = topic.id and is_forgotten = 0)
+    )";
+const RETALLY: &str = "update topic set (n, bytes) = \
+    (select count(*), coalesce(sum(bytes), 0) from event where topic_id = topic.id and is_forgotten = 0);";
+
+/// Events count the jobs that have them.
+const DELIVERIES: &str = "select not exists (
+      select event.id, deliveries from event
+      except
+      select event.id, count(job.id) from event left join job on job.event_id = event.id group by event.id
+    )";
+const RECOUNT_DELIVERIES: &str = "update event set deliveries = \
+    (select count(*) from job where job.event_id = event.id);";
+
+/// The last number given to an event is none below that of one, and possible.
+const EVENT_NUMBERS: &str = "select coalesce((select n from counter where queue_id = 0 and what = 'event'), 0)
+    between coalesce((select max(id) from event), 0) and 1 << 38";
+const RENUMBER_EVENTS: &str = "insert into counter (queue_id, what, n) \
+    values (0, 'event', (select coalesce(max(id), 0) from event)) on conflict do update set n = excluded.n;";
+
+/// What must agree of events, where there are any: as in [`disagreements`].
+const OF_TOPICS: [(&str, &str, &str); 3] = [
+    (TALLIES, "the counters of events are not what counting them says", RETALLY),
+    (DELIVERIES, "the counters of deliveries are not what counting them says", RECOUNT_DELIVERIES),
+    (EVENT_NUMBERS, "the number that the last event got is not that of the last event", RENUMBER_EVENTS),
+];
+
+/// What cannot be of steps and of events, where there are any.
+const IMPOSSIBLE_IN: [(Annex, &str, &str); 4] = [
+    (
+        Annex::Steps,
+        "job that is not there has left a step",
+        "select job_id from step where job_id not in (select id from job)",
+    ),
+    (
+        Annex::Topics,
+        "event is without its topic or its payload",
+        "select id from event
+         where topic_id not in (select id from topic)
+            or (payload_id is not null and payload_id not in (select id from payload))",
+    ),
+    (
+        Annex::Topics,
+        "subscription is without its queue or its folder",
+        "select id from subscription
+         where queue_id not in (select id from queue) or context_id not in (select id from context)",
+    ),
+    (
+        Annex::Topics,
+        "job is the delivery of an event that is not there",
+        "select id from job where event_id is not null and event_id not in (select id from event)",
+    ),
+];
 
 /// Rows with something that cannot be: what is said of one, with a statement that selects their numbers.
 const IMPOSSIBLE: [(&str, &str); 6] = [
@@ -94,12 +152,14 @@ const PARTIAL: [(&str, &str); 7] = [
 pub(super) fn disagreements(conn: &Connection) -> rusqlite::Result<Vec<Stray>> {
     let look = conn.unchecked_transaction()?;
     let mut strays = Vec::new();
-    for (sql, what, cure) in [
+    let of_topics: &[_] = if Annex::Topics.is_in(&look)? { &OF_TOPICS } else { &[] };
+    let of_all = [
         (COUNTERS, "the counters of jobs are not what counting them says", RECOUNT),
         (JOB_NUMBERS, "the number that the last job got is not that of the last job", RENUMBER_JOBS),
         (WORKER_NUMBERS, "the number that the last worker got is not that of the last worker", RENUMBER_WORKERS),
         (LABELS, "the labels by which jobs are found are not those that they have", RELABEL),
-    ] {
+    ];
+    for &(sql, what, cure) in of_all.iter().chain(of_topics) {
         let agrees: bool = look.query_row(sql, [], |row| row.get(0))?;
         if !agrees {
             strays.push(Stray { what: what.to_owned(), cure: Some(cure.to_owned()) });
@@ -126,13 +186,15 @@ pub(super) fn disagreements(conn: &Connection) -> rusqlite::Result<Vec<Stray>> {
 pub(super) fn unreadable(conn: &Connection, limit: usize) -> rusqlite::Result<Vec<String>> {
     let look = conn.unchecked_transaction()?;
     let mut lines = Vec::new();
-    for (what, sql) in IMPOSSIBLE {
+    let annexes = annexes(&look)?;
+    let in_annexes = IMPOSSIBLE_IN.iter().filter(|(annex, ..)| annexes.contains(annex));
+    for (what, sql) in IMPOSSIBLE.into_iter().chain(in_annexes.map(|&(_, what, sql)| (what, sql))) {
         let mut query = look.prepare(sql)?;
         for id in query.query_map([], |row| row.get::<_, i64>(0))?.take(limit) {
             lines.push(format!("a {what}: {}", id?));
         }
     }
-    for (what, sql, read) in readers() {
+    for (what, sql, read) in readers().into_iter().chain(annex_readers(&annexes)) {
         let mut query = look.prepare(&sql)?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
@@ -151,8 +213,8 @@ pub(super) fn unreadable(conn: &Connection, limit: usize) -> rusqlite::Result<Ve
 type Reader = fn(&rusqlite::Row<'_>) -> rusqlite::Result<()>;
 
 /// What is read, each row with a number in front.
-fn readers() -> [(&'static str, String, Reader); 5] {
-    [
+fn readers() -> Vec<(&'static str, String, Reader)> {
+    vec![
         ("job", query::all_jobs_sql(), |row| job_row::job(row).map(drop)),
         ("queue", "select id, name, paused_at, served_until, settings from queue".to_owned(), |row| {
             row.get::<_, QueueName>("name")?;
@@ -169,4 +231,27 @@ fn readers() -> [(&'static str, String, Reader); 5] {
             row::attempt(row).map(drop)
         }),
     ]
+}
+
+/// Which of the tables that not every file has this one has.
+fn annexes(conn: &Connection) -> rusqlite::Result<Vec<Annex>> {
+    let mut found = Vec::new();
+    for annex in Annex::ALL {
+        if annex.is_in(conn)? {
+            found.push(annex);
+        }
+    }
+    Ok(found)
+}
+
+/// What is read of those.
+fn annex_readers(annexes: &[Annex]) -> Vec<(&'static str, String, Reader)> {
+    let readers: [(Annex, &'static str, &str, Reader); 4] = [
+        (Annex::Steps, "step", step::ALL_SQL, |row| step::step(row).map(drop)),
+        (Annex::Topics, "topic", topic::ALL_SQL, |row| topic::tally(row).map(drop)),
+        (Annex::Topics, "event", subscription::EVENTS_SQL, |row| subscription::event(row).map(drop)),
+        (Annex::Topics, "subscription", subscription::ALL_SQL, |row| subscription::subscription(row).map(drop)),
+    ];
+    let present = readers.into_iter().filter(|(annex, ..)| annexes.contains(annex));
+    present.map(|(_, what, sql, read)| (what, sql.to_owned(), read)).collect()
 }

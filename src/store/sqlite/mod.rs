@@ -81,6 +81,8 @@ pub struct SqliteStore {
     gate: Gate,
     presence: Presence,
     folder: Folder,
+    /// Files of steps whose rows are gone, which go when that survives a power cut.
+    dropped_files: Vec<String>,
     patience: Duration,
     /// What the last turn knew of what there is to claim.
     front: Option<Front>,
@@ -114,7 +116,7 @@ impl SqliteStore {
         }
         drop(pass);
         let (presence, log, folder) = (Presence::new(path.clone(), lock), Log::new(wal), Folder::of(&path));
-        Ok(Self { conn, gate, presence, folder, path, log, patience, front: None })
+        Ok(Self { conn, gate, presence, folder, dropped_files: Vec::new(), path, log, patience, front: None })
     }
 
     /// Describes the file.
@@ -198,7 +200,10 @@ impl Store for SqliteStore {
             Ok((id, byte))
         })?;
         self.presence.keep(id, byte);
-        self.folder.sweep(&self.conn)?;
+        self.dropped_files.extend(self.folder.orphans(&self.conn)?);
+        if !self.dropped_files.is_empty() {
+            self.vouch()?;
+        }
         Ok(id)
     }
 

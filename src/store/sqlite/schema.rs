@@ -37,7 +37,8 @@ pub(super) enum Annex {
 }
 
 impl Annex {
-    const ALL: [Self; 2] = [Self::Steps, Self::Topics];
+    /// Both.
+    pub(super) const ALL: [Self; 2] = [Self::Steps, Self::Topics];
 
     /// The table that is there if any of them is: they come together.
     const fn table(self) -> &'static str {

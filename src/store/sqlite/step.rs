@@ -3,6 +3,7 @@
 //! Every change is fenced as a settlement is: it is made only while the job runs under the very token
 //! that whoever asks has. A row is `begun`, `recorded`, `failed` or `sleeping`.
 
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::row::{self, Explain as _};
@@ -19,12 +20,33 @@ use crate::store::{Forgotten, Result, SettledStep, Slept, Standing};
 
 /// A row of `step`, what it printed left out.
 struct Found {
-    state: String,
+    state: Stage,
     seen: Token,
     key: String,
     command: Option<String>,
     input: Option<String>,
     wake_at: Option<Timestamp>,
+}
+
+/// What a row says of its state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Begun,
+    Recorded,
+    Failed,
+    Sleeping,
+}
+
+impl FromSql for Stage {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_str()? {
+            "begun" => Ok(Self::Begun),
+            "recorded" => Ok(Self::Recorded),
+            "failed" => Ok(Self::Failed),
+            "sleeping" => Ok(Self::Sleeping),
+            _ => Err(FromSqlError::InvalidType),
+        }
+    }
 }
 
 /// Comes to a step.
@@ -48,17 +70,19 @@ pub(super) fn begin(
     };
     let is_own = found.seen == lease.token;
     let run = StepRun { path, key: found.key.clone() };
-    match (found.state.as_str(), is_own) {
-        ("recorded", true) => Ok(Entry::none(Begun::Refused(StepRefusal::Twice))),
-        ("recorded", false) if found.input != call.input => Ok(Entry::none(Begun::Refused(StepRefusal::OtherInput))),
-        ("recorded", false) => {
+    match (found.state, is_own) {
+        (Stage::Recorded, true) => Ok(Entry::none(Begun::Refused(StepRefusal::Twice))),
+        (Stage::Recorded, false) if found.input != call.input => {
+            Ok(Entry::none(Begun::Refused(StepRefusal::OtherInput)))
+        }
+        (Stage::Recorded, false) => {
             see(tx, lease, &run.path).explain(tx.path())?;
             let output = output(tx, folder, lease.job, &run.path)?.expect("the row is there");
             let is_other_command = found.command.is_some_and(|command| command != call.command);
             Ok(Entry::none(Begun::Recorded { path: run.path, output, is_other_command }))
         }
-        ("begun", true) => Ok(Entry::none(Begun::Refused(StepRefusal::Underway))),
-        ("begun", false) => match call.on_uncertain {
+        (Stage::Begun, true) => Ok(Entry::none(Begun::Refused(StepRefusal::Underway))),
+        (Stage::Begun, false) => match call.on_uncertain {
             OnUncertain::Rerun => begin_again(tx, lease, (run, call), now).explain(tx.path()).map(Entry::made),
             OnUncertain::Ask => Ok(Entry::none(Begun::Uncertain(run))),
             OnUncertain::Fail => {
@@ -66,7 +90,9 @@ pub(super) fn begin(
                 Ok(Entry::none(Begun::Uncertain(run)))
             }
         },
-        _ => begin_again(tx, lease, (run, call), now).explain(tx.path()).map(Entry::made),
+        (Stage::Failed | Stage::Sleeping, _) => {
+            begin_again(tx, lease, (run, call), now).explain(tx.path()).map(Entry::made)
+        }
     }
 }
 
@@ -241,11 +267,11 @@ pub(super) fn set(
         return Ok(Entry::none(Begun::Refused(refusal)));
     }
     match find(tx, lease.job, &path).explain(tx.path())? {
-        Some(found) if found.state == "recorded" => {
+        Some(found) if found.state == Stage::Recorded => {
             let output = output(tx, folder, lease.job, &path)?.expect("the row is there");
             Ok(Entry::none(Begun::Recorded { path, output, is_other_command: false }))
         }
-        Some(found) if found.state == "begun" && found.seen == lease.token => {
+        Some(found) if found.state == Stage::Begun && found.seen == lease.token => {
             Ok(Entry::none(Begun::Refused(StepRefusal::Underway)))
         }
         found => {
@@ -280,7 +306,7 @@ pub(super) fn settle(
         Some((_, token)) => Lease { job, token },
     };
     match find(tx, job, &call.path).explain(tx.path())? {
-        Some(found) if found.state == "recorded" => return Ok(SettledStep::Before),
+        Some(found) if found.state == Stage::Recorded => return Ok(SettledStep::Before),
         Some(_) => {}
         None => {
             insert(tx, lease, (call.path.clone(), call), now).explain(tx.path())?;
@@ -344,18 +370,18 @@ pub(super) fn output(conn: &Connection, folder: &Folder, job: JobId, path: &Step
     if !Annex::Steps.is_in(conn).explain(folder.queue())? {
         return Ok(None);
     }
-    let sql = "select file, output from step
+    let sql = "select file, output, bytes from step
         where job_id = :job and name = :name and occurrence = :occurrence and state = 'recorded'";
     let params = named_params! { ":job": job, ":name": path.name(), ":occurrence": path.occurrence() };
-    let found: Option<(Option<String>, Option<Vec<u8>>)> = conn
+    let printed = |row: &Row<'_>| match row.get::<_, Option<String>>("file")? {
+        Some(name) => Ok(Printed::File { name, bytes: row.get::<_, Option<u64>>("bytes")?.unwrap_or(0) }),
+        None => Ok(Printed::Bytes(row.get::<_, Option<Vec<u8>>>("output")?.unwrap_or_default())),
+    };
+    let found = conn
         .prepare_cached(sql)
-        .and_then(|mut query| query.query_row(params, |row| Ok((row.get(0)?, row.get(1)?))).optional())
+        .and_then(|mut query| query.query_row(params, printed).optional())
         .explain(folder.queue())?;
-    match found {
-        None => Ok(None),
-        Some((Some(file), _)) => folder.open(&file).map(StepOutput::File).map(Some),
-        Some((None, output)) => Ok(Some(StepOutput::Bytes(output.unwrap_or_default()))),
-    }
+    found.map(|printed| folder.read(printed)).transpose()
 }
 
 /// The steps of a job, in the order in which they were begun first.
@@ -371,15 +397,20 @@ pub(super) fn steps(conn: &Connection, job: JobId) -> rusqlite::Result<Vec<Step>
     conn.prepare_cached(sql)?.query_map(named_params! { ":job": job }, step)?.collect()
 }
 
-fn step(row: &Row<'_>) -> rusqlite::Result<Step> {
-    let state: String = row.get("state")?;
+/// Every step there is, behind the number of its job.
+pub(super) const ALL_SQL: &str = "select job_id, name, occurrence, state, token, key, started_at, ended_at,
+      wake_at, exit_code, bytes, 0 as is_own
+    from step";
+
+/// A step from its columns, and from whether the job runs under its token.
+pub(super) fn step(row: &Row<'_>) -> rusqlite::Result<Step> {
     let is_own: bool = row.get("is_own")?;
-    let state = match state.as_str() {
-        "recorded" => StepState::Recorded { bytes: row.get::<_, Option<u64>>("bytes")?.unwrap_or(0) },
-        "failed" => StepState::Failed { exit_code: row.get("exit_code")? },
-        "sleeping" => StepState::Sleeping { until: row.get("wake_at")? },
-        _ if is_own => StepState::Running,
-        _ => StepState::Uncertain,
+    let state = match row.get("state")? {
+        Stage::Recorded => StepState::Recorded { bytes: row.get::<_, Option<u64>>("bytes")?.unwrap_or(0) },
+        Stage::Failed => StepState::Failed { exit_code: row.get("exit_code")? },
+        Stage::Sleeping => StepState::Sleeping { until: row.get("wake_at")? },
+        Stage::Begun if is_own => StepState::Running,
+        Stage::Begun => StepState::Uncertain,
     };
     Ok(Step {
         path: StepPath::of_row(row.get("name")?, row.get("occurrence")?),

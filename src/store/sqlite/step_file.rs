@@ -1,7 +1,7 @@
 //! The folder beside the queue file for what steps printed beyond what is kept in a row.
 //!
-//! A file is on the disk before its row says so, and goes after the row has gone. What a crash leaves between
-//! the two is swept up by the next worker.
+//! A file is on the disk before its row says so, and goes after it is on the disk that the row has gone. What a
+//! crash leaves between the two is swept up by the next worker.
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -14,7 +14,7 @@ use rusqlite::Connection;
 
 use super::row::Explain as _;
 use super::{place, step, upkeep};
-use crate::job::{JobId, Lease, Token};
+use crate::job::{JobId, Lease, Printed, StepOutput, Token};
 use crate::store::step_file::StepFile;
 use crate::store::{Error, Result, Standing};
 
@@ -38,60 +38,89 @@ impl Folder {
 
     /// Makes a file for the step of this attempt that has this key.
     pub(super) fn create(&self, lease: Lease, key: &str) -> Result<StepFile> {
-        let refused = |source| Error::refused(&self.path, source);
-        self.make().map_err(refused)?;
-        StepFile::create(self.path.join(format!("{}-{}-{key}", lease.job, lease.token))).map_err(refused)
+        self.make()?;
+        StepFile::create(self.path.join(format!("{}-{}-{key}", lease.job, lease.token)))
+            .map_err(|source| Error::refused(&self.path, source))
     }
 
-    fn make(&self) -> io::Result<()> {
+    fn make(&self) -> Result<()> {
+        let refused = |source| Error::refused(&self.path, source);
         match DirBuilder::new().mode(0o700).create(&self.path) {
             Ok(()) => {
                 // The umask may have taken bits away that the owner needs.
-                std::fs::set_permissions(&self.path, Permissions::from_mode(0o700))?;
-                File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+                std::fs::set_permissions(&self.path, Permissions::from_mode(0o700)).map_err(refused)?;
+                place::sync_folder(&self.path)
             }
             // It is where commands find what they go on with: nobody else's folder will do.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.path.symlink_metadata()?.is_dir() => {
-                Ok(())
-            }
-            Err(error) => Err(error),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.is_folder() => Ok(()),
+            Err(error) => Err(refused(error)),
         }
     }
 
-    /// Opens a file to be read.
-    pub(super) fn open(&self, name: &str) -> Result<File> {
-        let path = self.path.join(name);
+    /// Whether it is there; a link in its place is not followed.
+    fn is_folder(&self) -> bool {
+        self.path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
+    }
+
+    /// Where the file of this name is; `None` where that is no name, or would lead out of here.
+    fn place_of(&self, name: &str) -> Option<PathBuf> {
+        lease_in(name).filter(|_| !name.contains('/') && self.is_folder()).map(|_| self.path.join(name))
+    }
+
+    /// What was printed, to be read.
+    pub(super) fn read(&self, printed: Printed) -> Result<StepOutput> {
+        match printed {
+            Printed::Bytes(bytes) => Ok(StepOutput::Bytes(bytes)),
+            Printed::File { name, bytes } => self.open(&name, bytes).map(StepOutput::File),
+        }
+    }
+
+    /// Opens a file, which must have all of these bytes.
+    fn open(&self, name: &str, bytes: u64) -> Result<File> {
+        let Some(path) = self.place_of(name) else {
+            let source = io::Error::other(format!("it has no file {}", name.escape_debug()));
+            return Err(Error::refused(&self.path, source));
+        };
+        let whole = |file: File| match file.metadata()?.len() {
+            n if n == bytes => Ok(file),
+            n => Err(io::Error::other(format!("it has {n} bytes and not {bytes}"))),
+        };
         OpenOptions::new()
             .read(true)
             .custom_flags(O_NOFOLLOW)
             .open(&path)
+            .and_then(whole)
             .map_err(|source| Error::refused(&path, source))
     }
 
     /// Removes files whose rows are gone. One that stays is swept up later.
     pub(super) fn remove(&self, names: &[String]) {
-        for name in names {
-            let _ = std::fs::remove_file(self.path.join(name));
+        for path in names.iter().filter_map(|name| self.place_of(name)) {
+            let _ = std::fs::remove_file(path);
         }
     }
 
-    /// Removes what belongs to no row and to no attempt that runs.
+    /// What belongs to no row and to no attempt that runs.
     ///
     /// An attempt that has ended never runs again under its token, so nothing can come to need such a file.
-    pub(super) fn sweep(&self, conn: &Connection) -> Result<()> {
+    pub(super) fn orphans(&self, conn: &Connection) -> Result<Vec<String>> {
         // Most queues have no such folder.
-        let Ok(entries) = self.path.read_dir() else { return Ok(()) };
-        let names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        let leases: Vec<(Lease, String)> =
-            names.into_iter().filter_map(|name| Some((lease_in(&name)?, name))).collect();
-        let kept: BTreeSet<String> = step::files(conn).explain(&self.queue)?.into_iter().collect();
-        for (lease, name) in leases.into_iter().filter(|(_, name)| !kept.contains(name)) {
-            let standings = upkeep::standings(conn, &[lease]).explain(&self.queue)?;
-            if standings[0].1 == Standing::Lost {
-                self.remove(&[name]);
+        if !self.is_folder() {
+            return Ok(Vec::new());
+        }
+        let Ok(entries) = self.path.read_dir() else { return Ok(Vec::new()) };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut over = Vec::new();
+        for name in names {
+            let Some(lease) = lease_in(&name) else { continue };
+            if upkeep::standings(conn, &[lease]).explain(&self.queue)?[0].1 == Standing::Lost {
+                over.push(name);
             }
         }
-        Ok(())
+        // In this order: an attempt that ended before this look has put on record what it ever will.
+        let kept: BTreeSet<String> = step::files(conn).explain(&self.queue)?.into_iter().collect();
+        over.retain(|name| !kept.contains(name));
+        Ok(over)
     }
 
     /// Copies those files to the folder of another queue file, as far as they are there: the job of one that is
@@ -101,12 +130,12 @@ impl Folder {
         if names.is_empty() {
             return Ok(());
         }
-        other.make().map_err(refused)?;
-        for name in names {
-            match std::fs::copy(self.path.join(name), other.path.join(name)) {
+        other.make()?;
+        for (from, to) in names.iter().filter_map(|name| Some((self.place_of(name)?, other.place_of(name)?))) {
+            match std::fs::copy(&from, &to) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 copied => {
-                    copied.and_then(|_| File::open(other.path.join(name))?.sync_all()).map_err(refused)?;
+                    copied.and_then(|_| File::open(&to)?.sync_all()).map_err(refused)?;
                 }
             }
         }

@@ -132,6 +132,12 @@ pub(super) fn unsubscribe(tx: &Txn<'_>, name: &QueueName) -> Result<bool> {
 const COLUMNS: &str = "subscription.name, pattern, queue.name as queue, subscription.paused_at, next_event, rate,
     only_where, created_at, is_shell, command, (select published_at from event where id = next_event) as behind_since";
 
+/// Every subscription, for whoever looks the whole file through.
+pub(super) const ALL_SQL: &str =
+    "select subscription.id, subscription.name, pattern, queue.name as queue, subscription.paused_at,
+      next_event, rate, only_where, created_at, is_shell, command, null as behind_since
+    from subscription join queue on queue.id = queue_id";
+
 /// Every subscription, by name.
 pub(super) fn subscriptions(conn: &Connection) -> rusqlite::Result<Vec<Subscription>> {
     if !Annex::Topics.is_in(conn)? {
@@ -164,7 +170,8 @@ pub(super) fn subscribed_to(conn: &Connection, topic: &Topic) -> rusqlite::Resul
     Ok(found)
 }
 
-fn subscription(row: &Row<'_>) -> rusqlite::Result<Subscription> {
+/// A subscription from those columns; how far it is behind is not known yet.
+pub(super) fn subscription(row: &Row<'_>) -> rusqlite::Result<Subscription> {
     Ok(Subscription {
         name: row.get("name")?,
         pattern: row.get("pattern")?,
@@ -267,23 +274,26 @@ pub(super) fn events(conn: &Connection, first: EventId, limit: usize) -> rusqlit
     if !Annex::Topics.is_in(conn)? {
         return Ok(Vec::new());
     }
-    let sql = "select event.id, topic.name as topic, key, labels, published_at, payload.body
-        from event
-        join topic on topic.id = event.topic_id
-        left join payload on payload.id = event.payload_id
-        where event.id >= :first and event.is_forgotten = 0
-        order by event.id
-        limit :limit";
-    let event = |row: &Row<'_>| {
-        Ok(TopicEvent {
-            id: row.get("id")?,
-            topic: row.get("topic")?,
-            key: row.get("key")?,
-            labels: row::labels(row)?,
-            published_at: row.get("published_at")?,
-            payload: row.get("body")?,
-        })
-    };
+    let sql =
+        format!("{EVENTS_SQL} where event.id >= :first and event.is_forgotten = 0 order by event.id limit :limit");
     let params = named_params! { ":first": first.get(), ":limit": super::query::limit(limit) };
-    conn.prepare_cached(sql)?.query_map(params, event)?.collect()
+    conn.prepare_cached(&sql)?.query_map(params, event)?.collect()
+}
+
+/// Every event.
+pub(super) const EVENTS_SQL: &str = "select event.id, topic.name as topic, key, labels, published_at, payload.body
+    from event
+    join topic on topic.id = event.topic_id
+    left join payload on payload.id = event.payload_id";
+
+/// An event from those columns.
+pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<TopicEvent> {
+    Ok(TopicEvent {
+        id: row.get("id")?,
+        topic: row.get("topic")?,
+        key: row.get("key")?,
+        labels: row::labels(row)?,
+        published_at: row.get("published_at")?,
+        payload: row.get("body")?,
+    })
 }

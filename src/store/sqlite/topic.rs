@@ -90,6 +90,9 @@ pub(super) fn topic_id(tx: &Txn<'_>, name: &str) -> Result<i64> {
     }
 }
 
+/// Every topic, for whoever looks the whole file through.
+pub(super) const ALL_SQL: &str = "select id, name, n, bytes, last_at, settings from topic";
+
 /// Every topic that has anything on record or was set.
 pub(super) fn topics(conn: &Connection) -> rusqlite::Result<Vec<TopicTally>> {
     if !Annex::Topics.is_in(conn)? {
@@ -99,7 +102,8 @@ pub(super) fn topics(conn: &Connection) -> rusqlite::Result<Vec<TopicTally>> {
     conn.prepare_cached(sql)?.query_map([], tally)?.collect()
 }
 
-fn tally(row: &Row<'_>) -> rusqlite::Result<TopicTally> {
+/// What a topic has on record, from the columns of [`ALL_SQL`].
+pub(super) fn tally(row: &Row<'_>) -> rusqlite::Result<TopicTally> {
     let settings: Option<String> = row.get("settings")?;
     let keep = settings.map(|column| serde_json::from_str::<StoredKeep>(&column)).transpose();
     Ok(TopicTally {

@@ -90,8 +90,7 @@ impl SqliteStore {
             dropped_files: RefCell::default(),
         };
         let done = work(&txn)?;
-        let dropped_files = txn.commit()?;
-        self.folder.remove(&dropped_files);
+        self.dropped_files.extend(txn.commit()?);
         Ok(done)
     }
 
@@ -130,7 +129,10 @@ impl SqliteStore {
             let _ = upkeep::fold(&self.conn, MENDING);
         }
         synced?;
-        self.check_place()
+        self.check_place()?;
+        // Not before: a power cut would bring the rows back without them. Those of who never asks are swept up.
+        self.folder.remove(&std::mem::take(&mut self.dropped_files));
+        Ok(())
     }
 }
 
@@ -200,12 +202,12 @@ impl<'c> Txn<'c> {
         *self.counted.borrow_mut().entry((0, sequence)).or_default() += n;
     }
 
-    /// Notes files of steps that nobody needs once this is committed.
+    /// Notes files of steps that nobody needs once this is committed and survives a power cut.
     pub(super) fn drop_files(&self, names: impl IntoIterator<Item = String>) {
         self.dropped_files.borrow_mut().extend(names);
     }
 
-    /// Answers the files that are to be removed now.
+    /// Answers the files that are to be removed once this survives a power cut.
     fn commit(self) -> Result<Vec<String>> {
         self.write_counters()?;
         self.write_pace()?;
