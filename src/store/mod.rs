@@ -13,6 +13,7 @@ pub(crate) mod conformance;
 mod error;
 pub mod sqlite;
 mod step_file;
+mod steps;
 mod topics;
 
 use std::os::fd::OwnedFd;
@@ -24,13 +25,13 @@ pub use answer::{
 };
 pub use error::{Error, Result};
 pub use step_file::StepFile;
+pub use steps::Steps;
 pub use topics::{PublishOutcome, Published, Subscribed, Topics};
 
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
-    Attempt, Begun, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page,
-    Progress, Queue, QueueName, QueueSettings, Retention, StateKind, Step, StepCall, StepEnd, StepOutput, StepPath,
-    Stream, Token, Wish, WorkerId,
+    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page, Progress,
+    Queue, QueueName, QueueSettings, Retention, StateKind, StepPath, Stream, Token, Wish, WorkerId,
 };
 
 /// A durable queue of jobs.
@@ -44,7 +45,7 @@ use crate::job::{
 /// - A lease (job, token, state `running`) is the only permission to report on a job. A report
 ///   under any other is answered with [`Settled::LeaseLost`] and changes nothing.
 /// - The cost of [`Store::turn`] depends neither on the backlog nor on the history.
-pub trait Store: Send + Topics {
+pub trait Store: Send + Steps + Topics {
     /// Queues jobs, all or none, in their order. `told` learns what becomes of each, in the same order,
     /// before they are queued: of what is not queued in the end it has learnt nothing.
     ///
@@ -152,73 +153,6 @@ pub trait Store: Send + Topics {
     ///
     /// Those of any write.
     fn note_progress(&mut self, lease: Lease, progress: &Progress) -> Result<Standing>;
-
-    /// Has a running attempt come to a step. Where the answer is that it is to be run, that it began is on
-    /// record and survives a power cut.
-    ///
-    /// # Errors
-    ///
-    /// Those of any write, and [`Error::Refused`] where the file is gone that holds what it printed.
-    fn begin_step(&mut self, lease: Lease, call: &StepCall, now: Timestamp) -> Result<Begun>;
-
-    /// Puts on record how a step ended that the attempt was told to run, and prolongs the lease of its worker.
-    /// Of an attempt whose lease is lost nothing is put on record.
-    ///
-    /// # Errors
-    ///
-    /// Those of any write.
-    fn end_step(&mut self, lease: Lease, path: &StepPath, end: &StepEnd, at: Moment) -> Result<Standing>;
-
-    /// A file for what a step prints beyond what is kept in a row; `key` is that of the step.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`].
-    fn step_file(&self, lease: Lease, key: &str) -> Result<StepFile>;
-
-    /// Records a value as what a step printed, unless the step is recorded; answers what is recorded then.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Store::begin_step`].
-    fn set_step(&mut self, lease: Lease, call: &StepCall, value: &[u8], at: Moment) -> Result<Begun>;
-
-    /// Records what a step of a job that does not run printed, or would have, unless it is recorded.
-    ///
-    /// # Errors
-    ///
-    /// Those of any write.
-    fn settle_step(&mut self, id: JobId, call: &StepCall, value: &[u8], now: Timestamp) -> Result<SettledStep>;
-
-    /// Has a running attempt come to a step that lets time pass until `until`; when it was first come to
-    /// decides. As long as that is not over, the attempt is noted to sleep, as [`Store::wish`] does.
-    ///
-    /// # Errors
-    ///
-    /// Those of any write.
-    fn sleep_step(&mut self, lease: Lease, call: &StepCall, until: Timestamp, now: Timestamp) -> Result<Slept>;
-
-    /// The steps of a job, in the order in which they were first begun; none where there is no such job.
-    ///
-    /// # Errors
-    ///
-    /// Those of any read.
-    fn steps(&mut self, id: JobId) -> Result<Vec<Step>>;
-
-    /// What a recorded step printed; `None` where none is recorded.
-    ///
-    /// # Errors
-    ///
-    /// Those of any read, and [`Error::Refused`] where the file is gone that holds it.
-    fn step_output(&mut self, id: JobId, path: &StepPath) -> Result<Option<StepOutput>>;
-
-    /// Forgets steps of a job that does not run, all or none, so that they are run again. With a step goes
-    /// what is inside of it and what it is inside of.
-    ///
-    /// # Errors
-    ///
-    /// Those of any write.
-    fn reset_steps(&mut self, id: JobId, paths: &[StepPath]) -> Result<Forgotten>;
 
     /// The running jobs whose worker is dead, or silent for longer than its lease, and those that
     /// have been taken away.

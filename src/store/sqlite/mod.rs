@@ -27,6 +27,7 @@ mod schema;
 mod settle;
 mod step;
 mod step_file;
+mod steps;
 mod subscription;
 mod terms;
 mod topic;
@@ -49,14 +50,13 @@ use self::presence::Presence;
 use self::row::Explain as _;
 use self::step_file::Folder;
 use super::{
-    Access, Ahead, Cancelled, Forgotten, Mark, NewWorker, Orphan, Part, Place, Pushed, Removed, Result, Retried,
-    SettledStep, Slept, Standing, StepFile, Store, Stray, Tidy, Turn, Turned, Updated, Worker,
+    Access, Ahead, Cancelled, Mark, NewWorker, Orphan, Part, Place, Pushed, Removed, Result, Retried, Standing, Store,
+    Stray, Tidy, Turn, Turned, Updated, Worker,
 };
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
-    Attempt, Begun, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page,
-    Progress, Queue, QueueName, QueueSettings, Retention, StateKind, Step, StepCall, StepEnd, StepOutput, StepPath,
-    Stream, Token, Wish, WorkerId,
+    Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page, Progress,
+    Queue, QueueName, QueueSettings, Retention, StateKind, StepPath, Stream, Token, Wish, WorkerId,
 };
 
 /// How long a verb waits for the write lock.
@@ -260,44 +260,6 @@ impl Store for SqliteStore {
 
     fn note_progress(&mut self, lease: Lease, progress: &Progress) -> Result<Standing> {
         self.write(|tx| wish::note_progress(tx, lease, progress))
-    }
-
-    fn begin_step(&mut self, lease: Lease, call: &StepCall, now: Timestamp) -> Result<Begun> {
-        let folder = Folder::of(&self.path);
-        self.write_on_record(|tx| step::begin(tx, &folder, lease, call, now))
-    }
-
-    fn end_step(&mut self, lease: Lease, path: &StepPath, end: &StepEnd, at: Moment) -> Result<Standing> {
-        self.write_durably(|tx| step::end(tx, lease, path, end, at))
-    }
-
-    fn step_file(&self, lease: Lease, key: &str) -> Result<StepFile> {
-        self.folder.create(lease, key)
-    }
-
-    fn set_step(&mut self, lease: Lease, call: &StepCall, value: &[u8], at: Moment) -> Result<Begun> {
-        let folder = Folder::of(&self.path);
-        self.write_on_record(|tx| step::set(tx, &folder, lease, (call, value), at))
-    }
-
-    fn settle_step(&mut self, id: JobId, call: &StepCall, value: &[u8], now: Timestamp) -> Result<SettledStep> {
-        self.write_durably(|tx| step::settle(tx, id, (call, value), now))
-    }
-
-    fn sleep_step(&mut self, lease: Lease, call: &StepCall, until: Timestamp, now: Timestamp) -> Result<Slept> {
-        self.write_on_record(|tx| step::sleep(tx, lease, (call, until), now))
-    }
-
-    fn steps(&mut self, id: JobId) -> Result<Vec<Step>> {
-        step::steps(&self.conn, id).explain(&self.path)
-    }
-
-    fn step_output(&mut self, id: JobId, path: &StepPath) -> Result<Option<StepOutput>> {
-        step::output(&self.conn, &self.folder, id, path)
-    }
-
-    fn reset_steps(&mut self, id: JobId, paths: &[StepPath]) -> Result<Forgotten> {
-        self.write_durably(|tx| step::reset(tx, id, paths))
     }
 
     fn lost(&mut self, uptime: Uptime) -> Result<Vec<Orphan>> {
