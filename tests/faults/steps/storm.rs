@@ -1,0 +1,1 @@
+//! A storm over jobs of steps.
