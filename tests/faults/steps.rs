@@ -10,6 +10,7 @@
 //! QCTL_FAULTS_DOSE=1000 cargo test --release --test faults steps:: -- --nocapture
 //! ```
 
+mod doubt;
 mod storm;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -15,7 +15,8 @@ fn replay_steps(recording: &Recording, deaf: Deaf, dose: Dose) -> Report {
     facts.retain(|(_, fact)| matches!(fact.what, What::Step { .. }));
     // Two jobs of four steps, of which one begins twice, and one is come to again when it is over.
     assert_eq!(facts.len(), 2 * (2 * 4 + 2), "{facts:?}");
-    let replay = Replay { trace, facts, sandbox, deaf, stride: STEPPED.stride };
+    // A loss is seen when something was said; between that few states have to be looked at.
+    let replay = Replay { trace, facts, sandbox, deaf, stride: 50 };
     replay.run(dose.chance(), 0)
 }
 

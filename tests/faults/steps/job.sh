@@ -16,7 +16,7 @@ for name in reserve charge ship mail; do
         echo $QCTL_STEP $QCTL_JOB_ID $QCTL_TOKEN $QCTL_STEP_KEY >>effects
         echo $QCTL_STEP $QCTL_STEP_KEY
         case $QCTL_STEP in ship) [ ! -e is-large ] || dd if=/dev/zero bs=600k count=2 2>/dev/null ;; esac
-        [ ! -e is-slow ] || sleep 0.02' \
+        [ ! -e is-slow ] || case $QCTL_JOB_ID in *[05]) sleep 0.3 ;; *) sleep 0.02 ;; esac' \
         >printed.$QCTL_JOB_ID.$name
     echo $name is done
 done
