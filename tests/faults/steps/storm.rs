@@ -173,15 +173,12 @@ fn put_back(queue: &Sandbox) -> usize {
 }
 
 /// Kills all that a worker runs. It is stopped before, or it would see that and put it on record.
-fn kill_jobs(worker: &Running) {
+fn kill_jobs(queue: &Sandbox, worker: &Running) {
     worker.signal(Signal::SIGSTOP);
-    let stopped =
-        || std::fs::read_to_string(format!("/proc/{}/stat", worker.pid())).is_ok_and(|stat| stat.contains(") T "));
-    while !stopped() {
-        std::thread::yield_now();
-    }
+    let stat = || std::fs::read_to_string(format!("/proc/{}/stat", worker.pid())).expect("nobody has reaped it");
+    queue.wait_until("the worker has stopped", || stat().contains(") T "));
     for task in std::fs::read_dir(format!("/proc/{}/task", worker.pid())).expect("it is there").flatten() {
-        let children = std::fs::read_to_string(task.path().join("children")).expect("it is stopped");
+        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
         for child in children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().expect("a number"))) {
             // Until its group is its own it is of ours.
             if getpgid(Some(child)) == Ok(child) {
@@ -211,7 +208,7 @@ fn rage(queue: &Sandbox, n_effects: usize, chance: &mut fastrand::Rng) -> (Harm,
         SystemClock::default().pause(Duration::from_millis(chance.u64(..60)));
         let hand = hands.swap_remove(chance.usize(..hands.len()));
         if chance.bool() {
-            kill_jobs(&hand);
+            kill_jobs(queue, &hand);
             harm.n_whole += 1;
         }
         hand.dies();
