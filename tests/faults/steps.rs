@@ -28,7 +28,7 @@ use crate::support::Sandbox;
 const STEPS: [&str; 4] = ["reserve", "charge", "ship", "mail"];
 
 /// How many calls are swept in the usual dose, by each test.
-const N_POINTS: usize = 44;
+const N_POINTS: usize = 36;
 
 const WORK: &str = "work --drain --wait-due 5s";
 
