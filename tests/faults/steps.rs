@@ -7,7 +7,7 @@
 //! In the usual dose as many calls are swept as fit, spread evenly from a place that the seed draws. All:
 //!
 //! ```sh
-//! QCTL_FAULTS_DOSE=1000 cargo test --release --test faults steps:: -- --nocapture
+//! QCTL_FAULTS_DOSE=50 cargo test --release --test faults steps:: -- --nocapture
 //! ```
 
 mod doubt;
@@ -28,7 +28,7 @@ use crate::support::Sandbox;
 const STEPS: [&str; 4] = ["reserve", "charge", "ship", "mail"];
 
 /// How many calls are swept in the usual dose, by each test.
-const N_POINTS: usize = 36;
+const N_POINTS: usize = 30;
 
 const WORK: &str = "work --drain --wait-due 5s";
 

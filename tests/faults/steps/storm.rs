@@ -2,7 +2,7 @@
 //! done; then what happened is held against what is on record. `charge` and `mail` verify, `reserve` and `ship`
 //! are run again in doubt.
 //!
-//! A thousand jobs, in two minutes or so:
+//! A thousand jobs, in a minute or so:
 //!
 //! ```sh
 //! QCTL_FAULTS_DOSE=13 cargo test --release --test faults steps::storm -- --nocapture
