@@ -65,6 +65,23 @@ impl Remnant {
         !self.members.is_empty()
     }
 
+    /// Looks who is left of those that were started with this in their environment, `NAME=value`; answers whether
+    /// anyone is. Who took it out of there is not known, nor are those in the groups of others.
+    pub fn look_for(&mut self, variable: &str) -> bool {
+        self.members.retain(Handle::is_alive);
+        for _ in 0..MAX_ROUNDS {
+            if !self.take(|pid| has_variable(pid, variable.as_bytes())) {
+                break;
+            }
+        }
+        !self.members.is_empty()
+    }
+
+    /// Ends those that are known.
+    pub fn end(&self) {
+        self.send(Signal::SIGKILL);
+    }
+
     /// Asks all to end.
     pub fn ask(&self) {
         for member in &self.members {
@@ -93,13 +110,18 @@ impl Remnant {
 
     /// Takes in who belongs and is not known yet; answers whether there was anyone.
     fn take_in(&mut self, lock: Option<LockedByte>, spare: Option<i32>) -> bool {
-        let (me, groups, n_before) = (getpid(), self.groups(), self.members.len());
-        let belongs = |pid: Pid| {
-            group_of(pid).is_some_and(|group| groups.contains(&group)) || lock.is_some_and(|lock| holds(pid, lock))
-        };
+        let groups = self.groups();
+        self.take(|pid| {
+            let is_in_group = || group_of(pid).is_some_and(|group| groups.contains(&group));
+            Some(pid.as_raw()) != spare && (is_in_group() || lock.is_some_and(|lock| holds(pid, lock)))
+        })
+    }
+
+    fn take(&mut self, belongs: impl Fn(Pid) -> bool) -> bool {
+        let (me, n_before) = (getpid(), self.members.len());
         for pid in processes() {
             let is_known = self.members.iter().any(|member| member.pid() == pid && member.is_alive());
-            if pid == me || Some(pid.as_raw()) == spare || is_known || !belongs(pid) {
+            if pid == me || is_known || !belongs(pid) {
                 continue;
             }
             // Once more, now that it cannot be taken for another.
@@ -129,6 +151,12 @@ fn holds(pid: Pid, lock: LockedByte) -> bool {
             fs::metadata(file.path()).is_ok_and(|meta| (meta.dev(), meta.ino()) == (lock.device, lock.inode));
         is_the_file && has_lock(Path::new(&format!("/proc/{pid}/fdinfo")).join(file.file_name()).as_path(), lock.byte)
     })
+}
+
+/// Whether the process was started with this in its environment.
+fn has_variable(pid: Pid, variable: &[u8]) -> bool {
+    let is_it = |one: &[u8]| one == variable;
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|all| all.split(|&byte| byte == 0).any(is_it))
 }
 
 /// Whether an `fdinfo` file tells of a lock that begins at this byte.
@@ -201,6 +229,25 @@ mod tests {
         assert!(!remnant.look(Some(lock), None));
         assert!(is_running(&mut stranger));
         stranger.kill().expect("it runs");
+        stranger.wait().expect("it ends");
+    }
+
+    #[test]
+    fn those_that_were_started_with_a_variable_are_ended_and_nobody_else() {
+        let start = |value: &str| {
+            Command::new("/bin/sh").args(["-c", "sleep 60; :"]).env("MARK", value).spawn().expect("it starts")
+        };
+        let (mut meant, mut stranger) = (start("kin-1"), start("kin-12"));
+        let mut remnant = Remnant::default();
+        assert!(remnant.look_for("MARK=kin-1"));
+        while remnant.look_for("MARK=kin-1") {
+            remnant.end();
+        }
+        meant.wait().expect("it ends");
+        assert!(is_running(&mut stranger));
+        while remnant.look_for("MARK=kin-12") {
+            remnant.end();
+        }
         stranger.wait().expect("it ends");
     }
 

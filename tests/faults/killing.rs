@@ -28,7 +28,10 @@ const N_IN_WORK: usize = 60;
 const N_ELSEWHERE: usize = 12;
 
 /// Tries each point in turn, some at once; answers who made the fatal calls, and how many.
-fn sweep(points: &BTreeSet<usize>, is_tried: impl Fn(usize) -> Option<String> + Sync) -> BTreeMap<String, usize> {
+pub(crate) fn sweep(
+    points: &BTreeSet<usize>,
+    is_tried: impl Fn(usize) -> Option<String> + Sync,
+) -> BTreeMap<String, usize> {
     let points: Vec<usize> = points.iter().copied().collect();
     let (next, killed) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     thread::scope(|scope| {
@@ -46,7 +49,7 @@ fn sweep(points: &BTreeSet<usize>, is_tried: impl Fn(usize) -> Option<String> + 
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are what the test is run for")]
-fn tell(what: &str, n_points: usize, n_calls: usize, killed: &BTreeMap<String, usize>) {
+pub(crate) fn tell(what: &str, n_points: usize, n_calls: usize, killed: &BTreeMap<String, usize>) {
     let by: Vec<String> = killed.iter().map(|(who, n)| format!("{who} {n}")).collect();
     let n_killed: usize = killed.values().sum();
     println!(

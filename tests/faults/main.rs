@@ -18,6 +18,7 @@ mod killing;
 mod machine;
 mod orphans;
 mod powercut;
+mod steps;
 mod storm;
 mod strike;
 #[expect(dead_code, reason = "made for the tests of the command line; only a part is needed here")]

@@ -8,8 +8,11 @@
 //! it becomes the job's command. From there on the child is let go of and runs untraced. At the Nth call
 //! the whole of qctl is killed by SIGKILL *before* that call takes effect; so what is swept by all N is each
 //! state that a kill can leave behind, up to the order in which threads happen to run.
+//!
+//! [`in_steps`] aims at the `qctl step` processes of the jobs instead: it goes on tracing what a worker starts,
+//! counts the calls of these alone, and kills everyone at once, as when a container is torn down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 
 use nix::errno::Errno;
@@ -56,6 +59,25 @@ pub(crate) fn count(queue: &Sandbox, line: &str) -> usize {
 
 /// Runs qctl with this line of arguments and kills it at its `n`th call, counted from 1.
 pub(crate) fn at(queue: &Sandbox, line: &str, n: usize) -> Struck {
+    run(queue, line, (n, Aim::Qctl))
+}
+
+/// Runs qctl with this line of arguments and kills it, and all that runs under it, at the `n`th call of all
+/// that steps make, counted from 1 at the first call after `exec`. A step's command is none of its calls.
+pub(crate) fn in_steps(queue: &Sandbox, line: &str, n: usize) -> Struck {
+    run(queue, line, (n, Aim::Steps))
+}
+
+/// Whose calls are counted, and who is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aim {
+    /// The process that is run, alone.
+    Qctl,
+    /// The steps of its jobs, and with them everyone.
+    Steps,
+}
+
+fn run(queue: &Sandbox, line: &str, (n, aim): (usize, Aim)) -> Struck {
     let mut child = queue
         .command("/bin/sh")
         // Stopped until it is traced.
@@ -73,7 +95,7 @@ pub(crate) fn at(queue: &Sandbox, line: &str, n: usize) -> Struck {
         | Options::PTRACE_O_EXITKILL;
     ptrace::seize(main, options).expect("who started it may trace it");
     kill(main, Signal::SIGCONT).expect("it is there");
-    let mut trace = Trace { main, n, n_calls: 0, is_qctl: false, who: None };
+    let mut trace = Trace { main, n, aim, n_calls: 0, is_qctl: false, there: BTreeMap::new(), who: None };
     // Only the children and tracees of this very thread: other tests run beside.
     while let Ok(status) = waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)) {
         trace.hear(&status);
@@ -88,9 +110,12 @@ pub(crate) fn at(queue: &Sandbox, line: &str, n: usize) -> Struck {
 struct Trace {
     main: Pid,
     n: usize,
+    aim: Aim,
     n_calls: usize,
     /// Whether the shell has become qctl.
     is_qctl: bool,
+    /// Who is traced, has stopped before, and has not ended; with the step that it is, if it is one.
+    there: BTreeMap<Pid, Option<String>>,
     who: Option<String>,
 }
 
@@ -99,20 +124,39 @@ impl Trace {
         let resumed = match *status {
             WaitStatus::PtraceSyscall(pid) => {
                 self.note_call(pid);
-                ptrace::syscall(pid, None)
+                self.go_on(pid, None)
             }
-            WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) if pid == self.main => {
-                self.is_qctl = true;
-                ptrace::syscall(pid, None)
+            WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) => {
+                self.is_qctl |= pid == self.main;
+                // It may be a step now, or one no more.
+                self.there.remove(&pid);
+                let is_command = self.aim == Aim::Qctl && pid != self.main;
+                if is_command { ptrace::detach(pid, None) } else { self.go_on(pid, None) }
             }
-            // A job's command.
-            WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) => ptrace::detach(pid, None),
-            WaitStatus::PtraceEvent(pid, ..) => ptrace::syscall(pid, None),
-            WaitStatus::Stopped(pid, signal) => ptrace::syscall(pid, signal),
+            WaitStatus::PtraceEvent(pid, ..) => self.go_on(pid, None),
+            WaitStatus::Stopped(pid, signal) => self.go_on(pid, Some(signal)),
+            WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => {
+                self.there.remove(&pid);
+                Ok(())
+            }
             _ => Ok(()),
         };
         // One that was killed meanwhile goes no further.
         assert!(matches!(resumed, Ok(()) | Err(Errno::ESRCH)), "{resumed:?}");
+    }
+
+    fn go_on(&mut self, pid: Pid, signal: Option<Signal>) -> nix::Result<()> {
+        if self.aim == Aim::Qctl {
+            return ptrace::syscall(pid, signal);
+        }
+        if self.who.is_some() {
+            // It was just being started when all were killed.
+            return kill(pid, Signal::SIGKILL);
+        }
+        match self.there.entry(pid).or_insert_with(|| step_in(pid)) {
+            Some(_) => ptrace::syscall(pid, signal),
+            None => ptrace::cont(pid, signal),
+        }
     }
 
     fn note_call(&mut self, pid: Pid) {
@@ -122,8 +166,21 @@ impl Trace {
         }
         self.n_calls += 1;
         if self.n_calls == self.n {
-            self.who = Some(name(self.main, pid));
-            kill(self.main, Signal::SIGKILL).expect("it is there");
+            self.who = Some(match self.aim {
+                Aim::Qctl => name(self.main, pid),
+                Aim::Steps => self.there.get(&pid).cloned().flatten().unwrap_or_default(),
+            });
+            self.strike();
+        }
+    }
+
+    fn strike(&self) {
+        kill(self.main, Signal::SIGKILL).expect("it is there");
+        if self.aim == Aim::Steps {
+            for &pid in self.there.keys() {
+                // Some have ended, which is not heard of yet.
+                let _ = kill(pid, Signal::SIGKILL);
+            }
         }
     }
 }
@@ -135,6 +192,14 @@ fn name(main: Pid, pid: Pid) -> String {
         Ok(name) => name.trim_end().to_owned(),
         Err(_) => "a command's start".to_owned(),
     }
+}
+
+/// The step that a process is: `qctl step NAME`, or its child that has not become the command yet.
+fn step_in(pid: Pid) -> Option<String> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = line.split(|&byte| byte == 0);
+    let is_step = words.next() == Some(b"qctl") && words.next() == Some(b"step");
+    words.next().filter(|_| is_step).map(|name| String::from_utf8_lossy(name).into_owned())
 }
 
 /// Up to `n` of the numbers from 1 to `last`, evenly spread from a place that chance draws.

@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::FileTypeExt as _;
+use std::time::Duration;
 
 use clap::builder::OsStringValueParser;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,7 +17,7 @@ use crate::command::job_options::command;
 use crate::command::{Answer, Ctx, key, lease};
 use crate::exit::{Exit, Failure, Kind};
 use crate::job::{Begun, Command, Lease, OnUncertain, StepCall, StepEnd, StepOutput, StepPath, StepRun};
-use crate::process::{self, Guest, SpawnError};
+use crate::process::{self, Guest, Remnant, SpawnError};
 use crate::signal::SignalPipe;
 use crate::store::Standing;
 
@@ -71,11 +72,8 @@ impl Call {
         let input = self.input(&path)?;
         let call = StepCall {
             is_repeated: self.repeat,
-            on_uncertain: match doubt {
-                Doubt::Rerun => OnUncertain::Rerun,
-                Doubt::Fail => OnUncertain::Fail,
-                Doubt::Verify(_) => OnUncertain::Ask,
-            },
+            // Also where it is run again: not before what an earlier attempt left of it is gone.
+            on_uncertain: if matches!(doubt, Doubt::Fail) { OnUncertain::Fail } else { OnUncertain::Ask },
             command: key::digest(Some(&command), None, b""),
             input: input.as_ref().map(|bytes| key::digest(None, Some(bytes), b"")),
             ..super::new_call(path)
@@ -148,9 +146,13 @@ impl Due {
                 Ok(Exit::Done)
             }
             Begun::Uncertain(run) => {
-                let Doubt::Verify(line) = &self.doubt else { return Err(self.uncertain(&run.path)) };
-                let line = line.clone();
-                match self.verify(ctx, &run, line)? {
+                end_remnant(ctx, &run);
+                let found = match &self.doubt {
+                    Doubt::Rerun => None,
+                    Doubt::Fail => return Err(self.uncertain(&run.path)),
+                    Doubt::Verify(line) => self.verify(ctx, &run, line.clone())?,
+                };
+                match found {
                     Some(exit) => Ok(exit),
                     None => {
                         self.call.on_uncertain = OnUncertain::Rerun;
@@ -173,18 +175,18 @@ impl Due {
 
     /// Asks whether the step has happened; answers how this ends, `None` where the step is to be run.
     fn verify(&self, ctx: &mut Ctx, run: &StepRun, line: Vec<u8>) -> Result<Option<Exit>, Failure> {
-        let (exit, kept) = relay(ctx, self.lease, (run, &Command::Shell(line), None), false);
-        match exit {
-            Ok(process::Exit::Code(0)) => {
+        let (end, kept) = relay(ctx, self.lease, (run, &Command::Shell(line), None), false);
+        match end {
+            Ok(End::With(0)) => {
                 let printed = kept.printed(run)?;
                 self.record(ctx, run, StepEnd::Recorded(printed))?;
                 let output = ctx.store()?.step_output(self.lease.job, &run.path)?;
                 output.map(|output| print(ctx, output)).transpose()?;
                 Ok(Some(Exit::Done))
             }
-            Ok(process::Exit::Code(1)) => Ok(None),
-            exit => {
-                let exit = status(exit, ctx);
+            Ok(End::With(1)) => Ok(None),
+            end => {
+                let exit = status(end, ctx);
                 let what = format!("step {} may have happened, and the line that finds out failed", run.path);
                 ctx.ui.fail(&Failure::new(Kind::TryAgain, what).hint("the next attempt asks again"));
                 Ok(Some(exit))
@@ -193,20 +195,18 @@ impl Due {
     }
 
     fn run(&self, ctx: &mut Ctx, run: &StepRun) -> Answer {
-        let (exit, kept) = relay(ctx, self.lease, (run, &self.command, self.input.as_deref()), true);
-        match exit {
-            Ok(process::Exit::Code(0)) => {
+        let (end, kept) = relay(ctx, self.lease, (run, &self.command, self.input.as_deref()), true);
+        match end {
+            Ok(End::With(0)) => {
                 let printed = kept.printed(run)?;
                 self.record(ctx, run, StepEnd::Recorded(printed))?;
                 Ok(Exit::Done)
             }
-            exit => {
-                let code = match &exit {
-                    Ok(process::Exit::Code(code)) => Some(*code),
-                    Ok(process::Exit::Signal(_)) => None,
-                    Err(error) => Some(error.exit_code()),
-                };
-                let exit = status(exit, ctx);
+            // How far it had come nobody knows: it stays one that may have happened.
+            Ok(End::CutShort(_)) => Ok(status(end, ctx)),
+            Ok(End::With(_)) | Err(_) => {
+                let exit = status(end, ctx);
+                let code = Some(i32::from(exit.code()));
                 // That it failed counts, not whether that could be noted: unnoted it is one that may have happened.
                 let _ = self.record(ctx, run, StepEnd::Failed(code));
                 Ok(exit)
@@ -227,11 +227,57 @@ impl Due {
     }
 }
 
+/// How a command ended.
+enum End {
+    /// With this status.
+    With(i32),
+    /// By a signal, or badly after all here were told to end: what it says then is how it took that.
+    CutShort(process::Exit),
+}
+
+impl End {
+    /// `is_told` is whether this process, and its group with it, was told to end meanwhile. A shell tells of the
+    /// signal by which what it ran died by a status above 128.
+    fn of(exit: process::Exit, is_told: bool) -> Self {
+        match exit {
+            process::Exit::Code(0) => Self::With(0),
+            process::Exit::Code(129..=192) | process::Exit::Signal(_) => Self::CutShort(exit),
+            process::Exit::Code(_) if is_told => Self::CutShort(exit),
+            process::Exit::Code(code) => Self::With(code),
+        }
+    }
+}
+
+/// How long the command of an earlier attempt gets between being asked to end and being killed.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Between two looks whether it is gone.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Ends what is left of the step's command of an earlier attempt, which goes on where only `qctl step` or the
+/// job's own command was killed: it might yet do what is taken for undone.
+fn end_remnant(ctx: &Ctx, run: &StepRun) {
+    let clock = &ctx.config.clock;
+    let since = clock.uptime();
+    let mark = format!("QCTL_STEP_KEY={}", run.key);
+    let mut remnant = Remnant::default();
+    let mut is_asked = false;
+    while remnant.look_for(&mark) {
+        if clock.uptime().since(since) >= PATIENCE {
+            remnant.end();
+        } else if !is_asked {
+            remnant.ask();
+            is_asked = true;
+        }
+        clock.pause(LOOK);
+    }
+}
+
 /// The status with which this ends as the command did; why it could not be started is told.
-fn status(exit: Result<process::Exit, SpawnError>, ctx: &Ctx) -> Exit {
-    let code = match exit {
-        Ok(process::Exit::Code(code)) => code,
-        Ok(process::Exit::Signal(signal)) => 128 + signal,
+fn status(end: Result<End, SpawnError>, ctx: &Ctx) -> Exit {
+    let code = match end {
+        Ok(End::With(code) | End::CutShort(process::Exit::Code(code))) => code,
+        Ok(End::CutShort(process::Exit::Signal(signal))) => 128 + signal,
         Err(error) => {
             ctx.ui.fail(&Failure::not_found(error.to_string()));
             error.exit_code()
@@ -253,9 +299,9 @@ fn relay(
     lease: Lease,
     (run, command, input): (&StepRun, &Command, Option<&[u8]>),
     is_passed_on: bool,
-) -> (Result<process::Exit, SpawnError>, Kept) {
+) -> (Result<End, SpawnError>, Kept) {
     let mut kept = Kept::Bytes(Vec::new());
-    let exit = follow(ctx, (run, command, input), &mut |ctx, bytes, is_heard| {
+    let end = follow(ctx, (run, command, input), &mut |ctx, bytes, is_heard| {
         if is_passed_on && *is_heard {
             // Whoever read it may have heard enough; what is recorded is whole.
             *is_heard = ctx.ui.raw(bytes).is_ok();
@@ -265,7 +311,7 @@ fn relay(
             Err(failure) => kept = Kept::Lost(failure.message),
         }
     });
-    (exit, kept)
+    (end, kept)
 }
 
 /// How much is read once a command has ended: more than a pipe can hold that it had printed by then. What it
@@ -279,9 +325,9 @@ fn follow(
     ctx: &mut Ctx,
     (run, command, input): (&StepRun, &Command, Option<&[u8]>),
     sink: &mut Sink<'_>,
-) -> Result<process::Exit, SpawnError> {
+) -> Result<End, SpawnError> {
     let signals = || -> io::Result<_> { Ok((SignalPipe::of_children()?, SignalPipe::of_shutdown()?)) };
-    let (mut children, _held_off) = signals().map_err(SpawnError::NoRoom)?;
+    let (mut children, mut told) = signals().map_err(SpawnError::NoRoom)?;
     let env = [("QCTL_STEP", run.path.to_string()), ("QCTL_STEP_KEY", run.key.clone())];
     let mut guest = Guest::spawn(&command.argv(), &env, input)?;
     let mut is_heard = true;
@@ -290,7 +336,8 @@ fn follow(
         let has_ended = guest.has_ended();
         let bytes = guest.read();
         if has_ended && (bytes.is_empty() || n_gulps_left == 0) {
-            return guest.reap().map_err(SpawnError::NoRoom);
+            let exit = guest.reap().map_err(SpawnError::NoRoom)?;
+            return Ok(End::of(exit, told.take() > 0));
         }
         if !bytes.is_empty() {
             sink(ctx, bytes, &mut is_heard);

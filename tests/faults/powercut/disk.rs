@@ -49,6 +49,8 @@ pub(super) struct Disk<'t> {
     under_way: HashMap<usize, (usize, usize)>,
     /// What syncs under way will have settled: the node and the numbers of the pending things.
     syncs: HashMap<usize, (usize, Vec<usize>)>,
+    /// Where the last write to each node ended.
+    ends: HashMap<usize, usize>,
     /// Which syncs come to nothing: those of this path, where there is a log already, or not yet.
     deaf: Deaf,
 }
@@ -91,6 +93,7 @@ impl<'t> Disk<'t> {
             early: Vec::new(),
             under_way: HashMap::new(),
             syncs: HashMap::new(),
+            ends: HashMap::new(),
             deaf,
         }
     }
@@ -111,8 +114,11 @@ impl<'t> Disk<'t> {
                 self.add(number, folder, Change::Unname(name));
             }
             Deed::Write { path, offset, bytes } if self.is_mine(path) => {
-                let offset = offset.expect("a queue is written with pwrite");
-                self.add(number, self.node(path), Change::Write { offset, bytes });
+                let node = self.node(path);
+                // A queue is written with pwrite; what is not is written once, from its beginning to its end.
+                let offset = offset.unwrap_or_else(|| *self.ends.entry(node).or_insert(0));
+                self.ends.insert(node, offset + bytes.len());
+                self.add(number, node, Change::Write { offset, bytes });
             }
             Deed::Resize { path, bytes } if self.is_mine(path) => {
                 self.add(number, self.node(path), Change::Resize(*bytes));
@@ -127,7 +133,7 @@ impl<'t> Disk<'t> {
             }
             Deed::Other { line } => {
                 let is_strange = line.contains(&*self.root.to_string_lossy())
-                    && ["queue.db\"", "queue.db>", "-wal", "-journal"].iter().any(|part| line.contains(part));
+                    && ["queue.db\"", "queue.db>", "-wal", "-journal", "-steps"].iter().any(|part| line.contains(part));
                 assert!(!is_strange, "the model of the disk lacks this call: {line}");
                 return false;
             }

@@ -18,6 +18,8 @@ pub(super) struct Found {
     pub(super) is_missing: bool,
     pub(super) jobs: BTreeMap<i64, Row>,
     pub(super) paused: BTreeSet<String>,
+    /// The steps on record, by job and name, with the word for where each stands.
+    pub(super) steps: BTreeMap<(i64, String), String>,
     /// What is wrong whatever was acknowledged.
     pub(super) complaints: Vec<String>,
 }
@@ -95,6 +97,7 @@ impl<'s> Bench<'s> {
             found.complaints.push(format!("the counters say {counted:?}, but there are {there:?}"));
         }
         found.paused = texts("select name from queue where paused_at is not null")?.into_iter().collect();
+        self.check_steps(&conn, found)?;
         let mut query = conn.prepare(
             "select job.id, payload.body
             from job
@@ -108,6 +111,29 @@ impl<'s> Bench<'s> {
             if body.as_deref().is_none_or(|body| !is_payload_of(command, body)) {
                 found.complaints.push(format!("the payload of job {id} is not the one that was pushed"));
             }
+        }
+        Ok(())
+    }
+
+    /// Reads the steps; what is recorded of one in a file has to be there whole.
+    fn check_steps(&self, conn: &Connection, found: &mut Found) -> rusqlite::Result<()> {
+        let mut query = conn.prepare("select job_id, name, state, file, bytes from step")?;
+        let steps = query.query_map([], |row| {
+            Ok(((row.get(0)?, row.get(1)?), row.get(2)?, row.get::<_, Option<String>>(3)?, row.get(4)?))
+        })?;
+        for step in steps {
+            let (step, state, file, bytes): ((i64, String), String, _, Option<u64>) = step?;
+            if let Some(file) = file {
+                let printed = std::fs::read(self.queue().with_file_name("queue.db-steps").join(&file));
+                let is_whole = printed.is_ok_and(|printed| {
+                    let rest = printed.strip_prefix(format!("{}\n", step.1).as_bytes());
+                    Some(printed.len() as u64) == bytes && rest.is_some_and(|rest| rest.iter().all(|&byte| byte == 0))
+                });
+                if !is_whole {
+                    found.complaints.push(format!("what step {step:?} printed is not there, or not whole"));
+                }
+            }
+            found.steps.insert(step, state);
         }
         Ok(())
     }

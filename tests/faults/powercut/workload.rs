@@ -62,6 +62,34 @@ pub(super) const STEADY: Workload = Workload {
     stride: 1,
 };
 
+/// Jobs of steps: each says in the log when it happens, and the job when `qctl step` has ended well. `charge`
+/// fails in the first attempt, and `ship` prints more than is kept in a row. The log is folded back before, so
+/// that there is a queue file without it.
+pub(super) const STEPPED: Workload = Workload {
+    name: "jobs of recorded steps",
+    script: r#"
+        cat >order <<'END'
+        set -e
+        for name in reserve charge ship mail; do
+            qctl step $name -- '
+                echo step-begun $QCTL_JOB_ID $QCTL_STEP >>said/log
+                echo $QCTL_STEP
+                case $QCTL_STEP:$QCTL_ATTEMPT in
+                charge:1) exit 1 ;;
+                ship:*) dd if=/dev/zero bs=600k count=2 2>/dev/null ;;
+                esac' >/dev/null
+            echo step-over $QCTL_JOB_ID $name >>said/log
+        done
+END
+        queue first
+        work 0 --drain
+        qctl push --backoff fixed:0s --jitter none 'sh order' >said/push.order
+        work 1 --drain
+        qctl push --backoff fixed:0s --jitter none 'sh order' >said/push.order
+        work 2 --drain"#,
+    stride: 1,
+};
+
 pub(super) const ALL: [Workload; 6] = [
     LONE,
     Workload {
@@ -165,7 +193,7 @@ impl Workload {
         let calls = format!("trace={}", super::trace::CALLS);
         let mut strace = queue.command("strace");
         strace.env("QCTL_DB", queue.path(DISK).join(QUEUE)).args(["--seccomp-bpf", "-f", "-qq", "-y", "-xx"]);
-        strace.args(["-s", "1000000", "-o", "trace", "-e", &calls]);
+        strace.args(["-s", "2000000", "-o", "trace", "-e", &calls]);
         if syncs == Syncs::LeftOut {
             strace.args(["-e", "inject=fsync,fdatasync:retval=0"]);
         }
@@ -196,6 +224,11 @@ pub(super) enum What {
     Begin,
     /// Of a queue and no job.
     Paused(String),
+    /// A step of it has begun, or is over.
+    Step {
+        name: String,
+        is_recorded: bool,
+    },
 }
 
 /// The facts of a recording, each with the step from which on it must hold: the one in which the first
@@ -228,6 +261,7 @@ fn fact(file: &str, nth: usize, line: &str) -> Option<Fact> {
     let (job, what) = match kind {
         "push" if word == "dead" => (number(line), What::Queued("exit 3".to_owned())),
         "push" if word == "twice" => (number(line), What::Queued("exit 4".to_owned())),
+        "push" if word == "order" => (number(line), What::Queued("sh order".to_owned())),
         // The second push of a key is answered with the first job, as that was.
         "push" if word == "k-2" => (number(line), What::Queued(": k-1".to_owned())),
         "push" => (number(line), What::Queued(format!(": {word}"))),
@@ -244,6 +278,8 @@ fn fact(file: &str, nth: usize, line: &str) -> Option<Fact> {
                 "begin" => (number(object), What::Begin),
                 "gone" => (number(object), What::Gone),
                 "priority" => (number(object), What::Priority(number(words.next()?))),
+                "step-begun" => (number(object), What::Step { name: words.next()?.to_owned(), is_recorded: false }),
+                "step-over" => (number(object), What::Step { name: words.next()?.to_owned(), is_recorded: true }),
                 "paused" => (0, What::Paused(object.to_owned())),
                 state => (number(object), What::Stands(state.to_owned())),
             }
