@@ -24,6 +24,7 @@ mod list;
 mod permission;
 mod pictures;
 mod push;
+mod pushed_in_step;
 mod readme;
 mod retry;
 mod run;
