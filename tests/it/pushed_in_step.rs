@@ -26,7 +26,7 @@ fn work(queue: &Sandbox) {
 #[track_caller]
 fn work_twice(queue: &Sandbox) {
     queue.qctl("work -Q outer --drain --quiet").exits(137);
-    assert_eq!(step(queue)["state"], "uncertain");
+    assert_eq!(step(queue)["state"], "running", "as far as anyone knows");
     work(queue);
 }
 

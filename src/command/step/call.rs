@@ -162,16 +162,17 @@ impl Due {
 
     /// Asks whether the step has happened; answers how this ends, `None` where the step is to be run.
     fn verify(&self, ctx: &mut Ctx, run: &StepRun, line: Vec<u8>) -> Result<Option<Exit>, Failure> {
-        let (exit, kept) = relay(ctx, self.lease, (run, &Command::Shell(line), None), false);
-        match exit {
+        let ran = relay(ctx, self.lease, (run, &Command::Shell(line), None), false);
+        let is_cut_short = ran.is_cut_short();
+        match ran.exit {
             Ok(process::Exit::Code(0)) => {
-                let printed = kept.printed(run)?;
+                let printed = ran.kept.printed(run)?;
                 self.record(ctx, run, StepEnd::Recorded(printed))?;
                 let output = ctx.store()?.step_output(self.lease.job, &run.path)?;
                 output.map(|output| print(ctx, output)).transpose()?;
                 Ok(Some(Exit::Done))
             }
-            Ok(process::Exit::Code(1)) => Ok(None),
+            Ok(process::Exit::Code(1)) if !is_cut_short => Ok(None),
             exit => {
                 let exit = status(exit, ctx);
                 let what = format!("step {} may have happened, and the line that finds out failed", run.path);
@@ -182,13 +183,16 @@ impl Due {
     }
 
     fn run(&self, ctx: &mut Ctx, run: &StepRun) -> Answer {
-        let (exit, kept) = relay(ctx, self.lease, (run, &self.command, self.input.as_deref()), true);
-        match exit {
+        let ran = relay(ctx, self.lease, (run, &self.command, self.input.as_deref()), true);
+        let is_cut_short = ran.is_cut_short();
+        match ran.exit {
             Ok(process::Exit::Code(0)) => {
-                let printed = kept.printed(run)?;
+                let printed = ran.kept.printed(run)?;
                 self.record(ctx, run, StepEnd::Recorded(printed))?;
                 Ok(Exit::Done)
             }
+            // That it failed is not to be said of what may have happened: then the next attempt would not ask.
+            exit if is_cut_short && !matches!(self.doubt, Doubt::Rerun) => Ok(status(exit, ctx)),
             exit => {
                 let code = match &exit {
                     Ok(process::Exit::Code(code)) => Some(*code),
@@ -233,7 +237,27 @@ fn print(ctx: &Ctx, output: StepOutput) -> Result<(), Failure> {
     super::value::print(ctx, output)
 }
 
-/// Runs a command of a step to its end; answers how that was, and what it printed, which is passed on if asked.
+/// How a command ended, and what it printed.
+struct Ran {
+    exit: Result<process::Exit, SpawnError>,
+    /// Whether this process, and with it the command, was asked to end meanwhile.
+    was_asked_to_end: bool,
+    kept: Kept,
+}
+
+impl Ran {
+    /// Whether it failed because something stopped it, at a place that nobody knows: a signal, of which a shell
+    /// tells by a status above 128, or having been asked to end, as at a timeout.
+    fn is_cut_short(&self) -> bool {
+        match self.exit {
+            Ok(process::Exit::Code(0)) | Err(_) => false,
+            Ok(process::Exit::Code(code)) => self.was_asked_to_end || (129..=192).contains(&code),
+            Ok(process::Exit::Signal(_)) => true,
+        }
+    }
+}
+
+/// Runs a command of a step to its end; what it prints is passed on if asked.
 ///
 /// What asks this process to end meanwhile has been said to its whole group, or to the wrong one: as long as
 /// the command goes on, its end is to be put on record.
@@ -242,8 +266,8 @@ fn relay(
     lease: Lease,
     (run, command, input): (&StepRun, &Command, Option<&[u8]>),
     is_passed_on: bool,
-) -> (Result<process::Exit, SpawnError>, Kept) {
-    let mut kept = Kept::Bytes(Vec::new());
+) -> Ran {
+    let (mut kept, mut was_asked_to_end) = (Kept::Bytes(Vec::new()), false);
     let exit = follow(ctx, (run, command, input), &mut |ctx, bytes, is_heard| {
         if is_passed_on && *is_heard {
             // Whoever read it may have heard enough; what is recorded is whole.
@@ -254,19 +278,24 @@ fn relay(
             Err(failure) => kept = Kept::Lost(failure.message),
         }
     });
-    (exit, kept)
+    let exit = exit.map(|(exit, was_asked)| {
+        was_asked_to_end = was_asked;
+        exit
+    });
+    Ran { exit, was_asked_to_end, kept }
 }
 
 /// Takes bytes that a command printed, and whether anyone still hears of them.
 type Sink<'a> = dyn FnMut(&mut Ctx, &[u8], &mut bool) + 'a;
 
+/// Answers how it ended, and whether it was asked to.
 fn follow(
     ctx: &mut Ctx,
     (run, command, input): (&StepRun, &Command, Option<&[u8]>),
     sink: &mut Sink<'_>,
-) -> Result<process::Exit, SpawnError> {
+) -> Result<(process::Exit, bool), SpawnError> {
     let signals = || -> io::Result<_> { Ok((SignalPipe::of_children()?, SignalPipe::of_shutdown()?)) };
-    let (mut children, _held_off) = signals().map_err(SpawnError::NoRoom)?;
+    let (mut children, mut held_off) = signals().map_err(SpawnError::NoRoom)?;
     let env = [("QCTL_STEP", run.path.to_string()), ("QCTL_STEP_KEY", run.key.clone())];
     let mut guest = Guest::spawn(&command.argv(), &env, input)?;
     let mut is_heard = true;
@@ -277,7 +306,8 @@ fn follow(
             sink(ctx, bytes, &mut is_heard);
         } else if has_ended {
             // What it left in the background may print on for ever.
-            return guest.reap().map_err(SpawnError::NoRoom);
+            let exit = guest.reap().map_err(SpawnError::NoRoom)?;
+            return Ok((exit, held_off.take() > 0));
         } else {
             children.take();
             let mut polled = vec![PollFd::new(children.as_fd(), PollFlags::POLLIN)];
