@@ -35,6 +35,7 @@ mod support;
 mod systemd;
 mod terminal;
 mod timeout;
+mod tutorial;
 mod upgrade;
 mod wait;
 mod why;
