@@ -177,6 +177,19 @@ fn an_order_without_key_or_verify_is_charged_twice_by_the_same_crash() {
     assert_eq!(queue.read("charges").lines().count(), 2, "else these tests would prove nothing");
 }
 
+#[test]
+fn a_worker_that_is_killed_after_any_other_deed_and_before_its_record_does_it_once() {
+    for deed in ["ship", "mail", "remind"] {
+        let [.., order] = &careful()[..] else { panic!("the whole order is the last") };
+        let queue = shop(order);
+        let script = queue.read("shop");
+        let crash = format!("if [ $1 = {deed} ] && mkdir killed 2>/dev/null; then kill -9 $worker 0; fi");
+        queue.write("shop", format!("{script}{crash}\n"));
+        assert_eq!((work(&queue), work(&queue)), (137, 0), "{deed}");
+        is_done_once(&queue, order);
+    }
+}
+
 /// Where the charge is stopped halfway by one who asks it to end, and that is what it does then.
 fn shop_where_the_charge_is_cancelled(order: &str, at_the_end: &str) -> Sandbox {
     let queue = shop_where_pay_does(order, &format!("trap '{at_the_end}' TERM; touch hangs; sleep 600 & wait"));
