@@ -214,6 +214,11 @@ pub fn step() -> Option<String> {
     var("QCTL_STEP")?.into_string().ok()
 }
 
+/// What the step that this runs in shows to services; `None` outside of one.
+pub fn step_key() -> Option<String> {
+    Some(var("QCTL_STEP_KEY")?.to_string_lossy().into_owned())
+}
+
 /// The working directory.
 ///
 /// # Errors

@@ -76,12 +76,14 @@ pub(super) struct Finisher {
     settings: HashMap<QueueName, QueueSettings>,
     kept: EnvVars,
     last: Option<Arc<Context>>,
+    /// How many of these keys were made from a step.
+    of_step: HashMap<(QueueName, String), u32>,
     now: Timestamp,
 }
 
 impl Finisher {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { settings: HashMap::new(), kept: config::kept_variables(), last: None, now }
+        Self { settings: HashMap::new(), kept: config::kept_variables(), last: None, of_step: HashMap::new(), now }
     }
 
     /// Looks up what the queue has of its own. To be called for the queue of each draft before it is
@@ -100,9 +102,11 @@ impl Finisher {
         let held_until = draft.key_ttl.map(|ttl| now.plus(ttl));
         let on_duplicate = draft.on_duplicate;
         let cwd = draft.cwd.into_os_string().into_vec();
+        let deed = (draft.command.as_ref(), draft.payload.as_deref(), cwd.as_slice());
         let key = draft.key.map(|key| match key {
             Key::Given(key) => key,
-            Key::Auto => key::auto(draft.command.as_ref(), draft.payload.as_deref(), &cwd),
+            Key::Auto => key::auto(deed.0, deed.1, deed.2),
+            Key::OfStep(step) => self.number(&draft.queue, key::of_step(&step, deed, &draft.env, &draft.labels)),
         });
         let context = Context { terms: draft.own.terms(&queue), cwd, env: self.kept.clone() };
         NewJob {
@@ -118,6 +122,14 @@ impl Finisher {
             env: draft.env,
             context: self.share(context),
         }
+    }
+
+    /// The key itself for the first job of one push that has it, and then `key-2`, `key-3`: two equal lines of
+    /// `import` are two jobs, and are the same two where it is run again.
+    fn number(&mut self, queue: &QueueName, key: String) -> String {
+        let n = self.of_step.entry((queue.clone(), key.clone())).or_insert(0);
+        *n += 1;
+        if *n == 1 { key } else { format!("{key}-{n}") }
     }
 
     /// The context that jobs of one push have in common, once.

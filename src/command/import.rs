@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::draft::{Draft, Finisher};
 use super::job_options::{cwd, set_variables};
+use super::key::Key;
 use super::{Answer, Ctx, pushed, value};
 use crate::clock::Timestamp;
 use crate::exit::{Exit, Failure};
@@ -24,6 +25,10 @@ use crate::ui::Format;
 /// Each line is a shell command line or, where it begins with `{`, one job as JSON. Blank lines and
 /// lines that begin with # are passed over. A bad line names its number and nothing is queued.
 /// Prints the ids, one a line.
+///
+/// Inside of a step (qctl step) a line without a key gets one as a push does there, and equal lines are numbered,
+/// so that each is a job, and a step that is run again queues none twice; the same import twice in one step
+/// is one unless its lines have keys.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Keys of a job as JSON: command (an array), or shell (a line); queue, payload or payload_base64,
@@ -72,13 +77,16 @@ struct Reader {
     cwd: PathBuf,
     now: Timestamp,
     zone: fn() -> TimeZone,
+    /// The key of the lines that name none.
+    key: Option<Key>,
 }
 
 impl Import {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let text = read(&self.file)?;
         let now = ctx.now();
-        let reader = Reader { queue: self.queue, cwd: cwd(None)?, now, zone: ctx.ui.look.zone };
+        let reader =
+            Reader { queue: self.queue, cwd: cwd(None)?, now, zone: ctx.ui.look.zone, key: Key::of_surroundings() };
         // Every line is read before the first is queued, and again as it is: so nothing is half
         // done, and a million lines are never in memory as jobs.
         let mut queues = BTreeSet::new();
@@ -185,7 +193,8 @@ impl Ids {
 
 /// What each line describes, for one who stands in the root folder and tells times in UTC.
 pub(super) fn drafts(text: &[u8], now: Timestamp) -> Vec<Result<Draft, String>> {
-    let reader = Reader { queue: QueueName::default(), cwd: PathBuf::from("/"), now, zone: || TimeZone::UTC };
+    let (queue, cwd) = (QueueName::default(), PathBuf::from("/"));
+    let reader = Reader { queue, cwd, now, zone: || TimeZone::UTC, key: None };
     lines(text).map(|(_, line)| reader.draft(line)).collect()
 }
 
@@ -220,7 +229,9 @@ impl Reader {
             let record: Record = serde_json::from_slice(line).map_err(|error| plain_words(&error))?;
             self.draft_of(record)
         } else {
-            Ok(Draft::new(self.queue.clone(), Some(Command::Shell(line.to_vec())), self.cwd.clone()))
+            let mut draft = Draft::new(self.queue.clone(), Some(Command::Shell(line.to_vec())), self.cwd.clone());
+            draft.key.clone_from(&self.key);
+            Ok(draft)
         }
     }
 
@@ -234,7 +245,7 @@ impl Reader {
         if draft.command.is_none() && draft.payload.is_none() {
             return Err("there is nothing to run: give command, shell or payload".to_owned());
         }
-        draft.key = record.key.as_deref().map(value::key).transpose()?;
+        draft.key = record.key.as_deref().map(value::key).transpose()?.or_else(|| self.key.clone());
         draft.due = self.due(record.delay.as_deref(), record.at.as_deref())?;
         draft.env = set_variables(record.env)?;
         let label = |(name, text): (String, String)| value::label(&format!("{name}={text}"));

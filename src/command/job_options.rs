@@ -30,11 +30,11 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "KEY", value_parser = value::key)]
     key: Option<Key>,
     /// How long after the push a finished job still holds its key [default: 24h]
-    #[arg(long, value_name = "D|none", value_parser = value::duration_or_none, requires = "key")]
+    #[arg(long, value_name = "D|none", value_parser = value::duration_or_none)]
     key_ttl: Option<Limit>,
-    /// What a push does whose key is held
-    #[arg(long, value_name = "WHAT", default_value = "return", requires = "key")]
-    on_duplicate: OnDuplicateArg,
+    /// What a push does whose key is held [default: return]
+    #[arg(long, value_name = "WHAT")]
+    on_duplicate: Option<OnDuplicateArg>,
     /// Not before this much time has passed
     #[arg(long, value_name = "D", value_parser = value::duration, conflicts_with = "at")]
     delay: Option<Duration>,
@@ -77,6 +77,7 @@ impl JobOptions {
     /// The job that the options describe.
     pub(super) fn draft(self, ctx: &Ctx) -> Result<Draft, Failure> {
         let now = ctx.now();
+        let key = self.key()?;
         let due = match (&self.at, self.delay) {
             (Some(at), _) => {
                 let zone = (ctx.ui.look.zone)();
@@ -94,12 +95,12 @@ impl JobOptions {
         }
         let mut draft = Draft::new(self.queue, command, cwd(self.cwd.as_deref())?);
         draft.payload = payload;
-        draft.key = self.key;
+        draft.key = key;
         draft.key_ttl = self.key_ttl.map_or(Some(Defaults::KEY_TTL), |Limit(ttl)| ttl);
         draft.on_duplicate = match self.on_duplicate {
-            OnDuplicateArg::Return => OnDuplicate::Return,
-            OnDuplicateArg::Error => OnDuplicate::Error,
-            OnDuplicateArg::Replace => OnDuplicate::Replace,
+            None | Some(OnDuplicateArg::Return) => OnDuplicate::Return,
+            Some(OnDuplicateArg::Error) => OnDuplicate::Error,
+            Some(OnDuplicateArg::Replace) => OnDuplicate::Replace,
         };
         draft.due = due;
         draft.expires = self.expires;
@@ -111,6 +112,19 @@ impl JobOptions {
             ctx.ui.say(format_args!("not before {}", words::both(at, &ctx.ui.look)));
         }
         Ok(draft)
+    }
+
+    /// The key that was given, or the one that this place gives.
+    fn key(&self) -> Result<Option<Key>, Failure> {
+        let key = self.key.clone().or_else(Key::of_surroundings);
+        let of_key = match (self.key_ttl.is_some(), self.on_duplicate.is_some()) {
+            _ if key.is_some() => return Ok(key),
+            (false, false) => return Ok(None),
+            (true, _) => "--key-ttl",
+            (false, true) => "--on-duplicate",
+        };
+        Err(Failure::usage(format!("{of_key} says how a key is held, and there is none"))
+            .hint("give one with --key; only inside of a step a push has a key without"))
     }
 }
 

@@ -1,6 +1,8 @@
-//! Keys as they are asked for: a text, or `auto`, which is made from what the job does.
+//! Keys as they are asked for: a text, `auto`, which is made from what the job does, or none, which inside a step
+//! is made from the step and from what the job does.
 
-use crate::job::Command;
+use crate::config;
+use crate::job::{Command, EnvVars, Labels};
 
 /// A key as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +11,16 @@ pub(crate) enum Key {
     Given(String),
     /// The one that follows from the job.
     Auto,
+    /// The one that follows from the step in which it is pushed, which shows this to services, and from the job.
+    OfStep(String),
+}
+
+impl Key {
+    /// The key of a job for which none was given: inside a step there is one, so that a step that is run again
+    /// meets what it pushed.
+    pub(super) fn of_surroundings() -> Option<Self> {
+        config::step_key().map(Self::OfStep)
+    }
 }
 
 /// The word that asks for [`Key::Auto`]. No key is this text itself, so that a word means the same
@@ -33,6 +45,29 @@ pub(super) fn auto(command: Option<&Command>, payload: Option<&[u8]>, cwd: &[u8]
 
 /// What tells apart whatever does something else, in [`N_DIGITS`] digits.
 pub(super) fn digest(command: Option<&Command>, payload: Option<&[u8]>, cwd: &[u8]) -> String {
+    hash(command, payload, cwd).digits()
+}
+
+/// The key of a job that does this and is pushed in the step that shows `step` to services.
+///
+/// It is `step-`, what the step shows, and the [`digest`], into which `env` and each name and value, and `label` and
+/// each name and value go as well: whoever gives one command to ten hosts by a variable means ten jobs. When
+/// it is due and how it is tried stay out, which may follow from the time of day.
+pub(super) fn of_step(step: &str, (command, payload, cwd): Deed<'_>, env: &EnvVars, labels: &Labels) -> String {
+    let mut hash = hash(command, payload, cwd);
+    for (name, value) in env {
+        hash.add(b"env").add(name).add(value);
+    }
+    for (name, value) in labels {
+        hash.add(b"label").add(name.as_bytes()).add(value.as_bytes());
+    }
+    format!("step-{step}-{}", hash.digits())
+}
+
+/// What a job does: its command, its payload, and where.
+pub(super) type Deed<'a> = (Option<&'a Command>, Option<&'a [u8]>, &'a [u8]);
+
+fn hash(command: Option<&Command>, payload: Option<&[u8]>, cwd: &[u8]) -> Netstrings {
     let mut hash = Netstrings(hmac_sha256::Hash::new());
     hash.add(RECIPE);
     match command {
@@ -48,7 +83,7 @@ pub(super) fn digest(command: Option<&Command>, payload: Option<&[u8]>, cwd: &[u
         None => hash.add(b"none"),
     };
     hash.add(cwd);
-    hash.0.finalize().iter().flat_map(|byte| [byte >> 4, byte & 15]).take(N_DIGITS).map(digit).collect()
+    hash
 }
 
 fn digit(nibble: u8) -> char {
@@ -64,6 +99,10 @@ impl Netstrings {
         self.0.update(text);
         self.0.update(",");
         self
+    }
+
+    fn digits(self) -> String {
+        self.0.finalize().iter().flat_map(|byte| [byte >> 4, byte & 15]).take(N_DIGITS).map(digit).collect()
     }
 }
 

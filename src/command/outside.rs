@@ -64,7 +64,7 @@ pub fn label(text: &str) -> Read<(String, String)> {
 /// An idempotency key.
 pub fn key(text: &str) -> Read<String> {
     value::key(text).map(|key| match key {
-        Key::Given(text) => text,
+        Key::Given(text) | Key::OfStep(text) => text,
         Key::Auto => AUTO.to_owned(),
     })
 }

@@ -8,7 +8,7 @@ use super::key::{self, Key};
 use super::payload_options::PayloadOptions;
 use super::{Answer, Ctx, value};
 use crate::exit::{Exit, Failure};
-use crate::job::{Defaults, NewEvent, Topic};
+use crate::job::{Defaults, EnvVars, Labels, NewEvent, Topic};
 use crate::render::words;
 use crate::store::{PublishOutcome, Published};
 use crate::ui::Format;
@@ -23,7 +23,7 @@ use crate::ui::Format;
 /// subscriptions, or with --lazy, only the event is written, and workers make the deliveries.
 ///
 /// With --key the event is published once: another publish of the key to the topic within 24 hours prints the id
-/// of the first.
+/// of the first. Inside of a step (qctl step) it has a key without, made from the step and from what is published.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -51,15 +51,18 @@ impl Publish {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let now = ctx.now();
         let payload = self.payload.read()?;
-        let key = self.key.map(|key| match key {
+        let labels: Labels = self.labels.into_iter().collect();
+        let deed = (None, payload.as_deref(), self.topic.as_str().as_bytes());
+        let key = self.key.or_else(Key::of_surroundings).map(|key| match key {
             Key::Given(key) => key,
-            Key::Auto => key::auto(None, payload.as_deref(), self.topic.as_str().as_bytes()),
+            Key::Auto => key::auto(deed.0, deed.1, deed.2),
+            Key::OfStep(step) => key::of_step(&step, deed, &EnvVars::new(), &labels),
         });
         let event = NewEvent {
             topic: self.topic,
             key,
             key_until: now.plus(Defaults::KEY_TTL),
-            labels: self.labels.into_iter().collect(),
+            labels,
             payload,
             is_lazy: self.lazy,
         };

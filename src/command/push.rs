@@ -17,6 +17,10 @@ use crate::ui::Format;
 /// where that stands if it is dead, cancelled or another than what was pushed; --json always does. A key
 /// is held until its job ends, and for --key-ttl after the push even then. --key auto makes the key from
 /// command, payload and working directory, and from nothing else; no key is the text auto itself.
+///
+/// Inside of a step (qctl step) a push without --key gets one that is made from the step's and from command,
+/// payload, working directory, --env and labels, so that a step that is run again queues nothing twice; the
+/// same push twice in one step is one job unless each is given a --key.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -21,6 +21,10 @@ use crate::ui::Format;
 /// A worker runs it; this passes its output on and exits with its status: 124 if it timed out, 126
 /// if it could not be executed, 127 if it was not found, 128+N if it died of signal N. It is tried
 /// once unless --max-attempts says more. Ctrl-C cancels the job.
+///
+/// Inside of a step (qctl step) it has a key as a push has there: run again, it waits for the job that it
+/// queued before and ends as that did, and the same twice in one step is one job unless each is given a --key.
+/// With --key-ttl none one that has ended is not met, and the command is run anew.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

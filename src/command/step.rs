@@ -29,7 +29,8 @@ use crate::ui::Format;
 /// on, and is not waited for.
 ///
 /// If the machine, the worker or the step dies after COMMAND began and before its end is on record, nobody
-/// knows whether it happened. --on-uncertain says what the next attempt does then: rerun runs it again; fail
+/// knows whether it happened; nor if COMMAND died of a signal, or failed once it was asked to end, as at a timeout.
+/// --on-uncertain says what the next attempt does then: rerun runs it again; fail
 /// refuses, and the job is dead, reason uncertain, when its command has ended; verify 'LINE' asks a shell line,
 /// which exits with 0 if it happened (its stdout is recorded as that of the step), with 1 if it did not (the
 /// step is run), and else fails the step, to be asked again by the next attempt.

@@ -208,6 +208,9 @@ pub(super) fn end(tx: &Txn<'_>, lease: Lease, path: &StepPath, end: &StepEnd, at
         _ => Standing::Held,
     };
     close(tx, lease, path, end, at.now).and_then(|()| prolong(tx, lease, at)).explain(tx.path())?;
+    if matches!(end, StepEnd::Recorded(_)) {
+        absolve(tx, lease.job).explain(tx.path())?;
+    }
     Ok(standing)
 }
 
@@ -233,6 +236,13 @@ fn close(conn: &Connection, lease: Lease, path: &StepPath, end: &StepEnd, now: T
         ":file": file,
         ":output": output,
     })?;
+    Ok(())
+}
+
+/// A job that gets on is not what its workers die of: those that were lost under it count from here on.
+fn absolve(conn: &Connection, job: JobId) -> rusqlite::Result<()> {
+    let sql = "update job set crashes = 0 where id = :id and crashes > 0";
+    conn.prepare_cached(sql)?.execute(named_params! { ":id": job })?;
     Ok(())
 }
 
