@@ -100,7 +100,13 @@ impl Order {
     fn left(&self) -> Left {
         let conn = Connection::open_with_flags(self.queue.db(), OpenFlags::SQLITE_OPEN_READ_WRITE).expect("the queue");
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).expect("an option");
-        let mut query = conn.prepare("select name, state from step").expect("the steps");
+        let mut query = match conn.prepare("select name, state from step") {
+            // Nobody came to a step.
+            Err(error) if error.to_string().contains("no such table") => {
+                return Left { records: Default::default(), effects: self.effects() };
+            }
+            query => query.expect("the steps"),
+        };
         let records = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("the steps");
         let records = records.collect::<rusqlite::Result<_>>().expect("the steps");
         Left { records, effects: self.effects() }

@@ -375,6 +375,7 @@ fn a_job_knows_who_it_is() {
     let expected = [
         "QCTL_ATTEMPT=1".to_owned(),
         format!("QCTL_DB={}", db.display()),
+        "QCTL_EVENT_ID=".to_owned(),
         "QCTL_JOB_ID=1".to_owned(),
         "QCTL_KEY=k1".to_owned(),
         "QCTL_LABEL_a_b=c".to_owned(),
@@ -383,7 +384,9 @@ fn a_job_knows_who_it_is() {
         "QCTL_QUEUE=mail".to_owned(),
         "QCTL_STEP=".to_owned(),
         "QCTL_STEP_KEY=".to_owned(),
+        "QCTL_SUBSCRIPTION=".to_owned(),
         format!("QCTL_TOKEN={token}"),
+        "QCTL_TOPIC=".to_owned(),
         format!("QCTL_WORKER={worker}"),
     ];
     assert_eq!(vars, expected);

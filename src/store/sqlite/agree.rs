@@ -6,7 +6,7 @@
 use rusqlite::Connection;
 
 use super::schema::Annex;
-use super::{job_row, query, row, step, subscription, topic, upkeep};
+use super::{job_row, query, recorded, row, subscription, topic, upkeep};
 use crate::job::QueueName;
 use crate::store::Stray;
 
@@ -247,7 +247,7 @@ fn annexes(conn: &Connection) -> rusqlite::Result<Vec<Annex>> {
 /// What is read of those.
 fn annex_readers(annexes: &[Annex]) -> Vec<(&'static str, String, Reader)> {
     let readers: [(Annex, &'static str, &str, Reader); 4] = [
-        (Annex::Steps, "step", step::ALL_SQL, |row| step::step(row).map(drop)),
+        (Annex::Steps, "step", recorded::ALL_SQL, |row| recorded::step(row).map(drop)),
         (Annex::Topics, "topic", topic::ALL_SQL, |row| topic::tally(row).map(drop)),
         (Annex::Topics, "event", subscription::EVENTS_SQL, |row| subscription::event(row).map(drop)),
         (Annex::Topics, "subscription", subscription::ALL_SQL, |row| subscription::subscription(row).map(drop)),

@@ -6,8 +6,8 @@ use rusqlite::{OptionalExtension as _, named_params};
 
 use super::push::{find_or_add_context, free_key, queue_id};
 use super::query;
+use super::recorded;
 use super::row::{self, Explain as _};
-use super::step;
 use super::subscription;
 use super::terms;
 use super::transaction::Txn;
@@ -72,7 +72,7 @@ pub(super) fn retry(
         return Ok(Retried::KeyTaken(holder));
     }
     if let Some(path) = from_step
-        && !step::reset_from(tx, id, path)?
+        && !recorded::reset_from(tx, id, path)?
     {
         return Ok(Retried::NoStep);
     }

@@ -9,8 +9,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::agree;
 use super::place;
+use super::recorded;
 use super::row::Explain as _;
-use super::step;
 use super::step_file::Folder;
 use crate::store::{Error, Result};
 
@@ -76,7 +76,7 @@ fn fill(conn: &Connection, from: &Path, to: &Path) -> Result<Vec<String>> {
     let copied = backup.step(-1).explain(to)?;
     drop(backup);
     match copied {
-        StepResult::Done => step::files(&copy).explain(to),
+        StepResult::Done => recorded::files(&copy).explain(to),
         _ => Err(Error::Busy { waited: super::PATIENCE }),
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
 use super::query;
+use super::recorded;
 use super::row::Explain as _;
 use super::settle::piece_ids;
-use super::step;
 use super::subscription;
 use super::topic;
 use super::transaction::Txn;
@@ -66,7 +66,7 @@ pub(super) fn erase(tx: &Txn<'_>, id: JobId) -> Result<()> {
     }
     let mut delete = tx.prepare_cached("delete from output where id >= :first and id < :end").explain(tx.path())?;
     delete.execute(named_params! { ":first": first, ":end": end }).explain(tx.path())?;
-    step::erase(tx, id)
+    recorded::erase(tx, id)
 }
 
 /// Forgets the oldest finished jobs of a queue that are no longer to be kept, at most `limit`; answers how many.

@@ -22,6 +22,7 @@ mod presence;
 mod publish;
 mod push;
 mod query;
+mod recorded;
 mod row;
 mod schema;
 mod settle;

@@ -13,7 +13,7 @@ use nix::libc::O_NOFOLLOW;
 use rusqlite::Connection;
 
 use super::row::Explain as _;
-use super::{place, step, upkeep};
+use super::{place, recorded, upkeep};
 use crate::job::{JobId, Lease, Printed, StepOutput, Token};
 use crate::store::step_file::StepFile;
 use crate::store::{Error, Result, Standing};
@@ -118,7 +118,7 @@ impl Folder {
             }
         }
         // In this order: an attempt that ended before this look has put on record what it ever will.
-        let kept: BTreeSet<String> = step::files(conn).explain(&self.queue)?.into_iter().collect();
+        let kept: BTreeSet<String> = recorded::files(conn).explain(&self.queue)?.into_iter().collect();
         over.retain(|name| !kept.contains(name));
         Ok(over)
     }

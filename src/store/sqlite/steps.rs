@@ -2,7 +2,7 @@
 
 use super::row::Explain as _;
 use super::step_file::Folder;
-use super::{SqliteStore, step};
+use super::{SqliteStore, recorded, step};
 use crate::clock::{Moment, Timestamp};
 use crate::job::{Begun, JobId, Lease, Step, StepCall, StepEnd, StepOutput, StepPath};
 use crate::store::{Forgotten, Result, SettledStep, Slept, Standing, StepFile, Steps};
@@ -35,14 +35,14 @@ impl Steps for SqliteStore {
     }
 
     fn steps(&mut self, id: JobId) -> Result<Vec<Step>> {
-        step::steps(&self.conn, id).explain(&self.path)
+        recorded::steps(&self.conn, id).explain(&self.path)
     }
 
     fn step_output(&mut self, id: JobId, path: &StepPath) -> Result<Option<StepOutput>> {
-        step::output(&self.conn, &self.folder, id, path)
+        recorded::output(&self.conn, &self.folder, id, path)
     }
 
     fn reset_steps(&mut self, id: JobId, paths: &[StepPath]) -> Result<Forgotten> {
-        self.write_durably(|tx| step::reset(tx, id, paths))
+        self.write_durably(|tx| recorded::reset(tx, id, paths))
     }
 }
