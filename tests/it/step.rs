@@ -282,13 +282,13 @@ fn a_person_says_that_a_doubtful_step_has_happened_and_the_job_goes_on_behind_it
     let queue = worked(&doubtful("qctl step a --on-uncertain fail -- touch again"));
     queue.qctl("step set --job 1 a ch-1017").says_nothing();
     assert_eq!(steps(&queue), ["a recorded"]);
-    let twice = queue.qctl("step set --job 1 a other").fails_with(4);
-    assert!(twice.err().contains("step a of job 1 is recorded already"), "{twice}");
+    let twice = queue.qctl("step set --job 1 a other").exits(4);
+    assert!(twice.err().contains("step a of job 1 is recorded already"), "{}", twice.story());
     queue.qctl("dlq requeue 1").succeeds();
     queue.qctl("work --drain").succeeds();
     assert_eq!((queue.state(1), printed(&queue, 3).0), ("succeeded".to_owned(), "ch-1017ended with 0\n".to_owned()));
     assert!(!queue.path("again").exists());
-    queue.qctl("step set --job 9 a x").fails_with(3);
+    queue.qctl("step set --job 9 a x").exits(3);
 }
 
 #[test]
