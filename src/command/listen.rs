@@ -10,8 +10,8 @@ use crate::render::topic;
 
 /// Print events as they are published, as JSON Lines
 ///
-/// Nothing is consumed and nobody else gets less: it only reads the log of events. One line each: id, topic, key,
-/// labels, published_at and payload (payload_base64 where that is not UTF-8).
+/// Nothing is consumed and nobody else gets less: it only reads the log of events. Each is one line:
+/// its id, topic, key, labels, published_at and payload (payload_base64 where that is not UTF-8).
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
