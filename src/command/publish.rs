@@ -107,6 +107,7 @@ fn explain(ctx: &Ctx, event: &NewEvent, published: &Published) -> Result<(), Fai
         }
         PublishOutcome::Created => match published.n_delivered + published.n_left {
             0 => ctx.ui.hint(format_args!("no subscription gets {topic}; it is on record for those to come")),
+            1 => ctx.ui.hint("1 subscription gets it"),
             n => ctx.ui.hint(format_args!("{} get it", words::count(n, "subscription"))),
         },
     }

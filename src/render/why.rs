@@ -99,7 +99,8 @@ fn unserved(job: &Job, around: &Surroundings, look: &Look) -> Option<Finding> {
             None => String::new(),
         };
         let message = format!("no live worker serves its queue {}{since}", job.queue);
-        return Some(Finding::new("no_worker", message, format!("qctl work -Q {}", job.queue)));
+        let handler = if job.command.is_none() { " -- HANDLER" } else { "" };
+        return Some(Finding::new("no_worker", message, format!("qctl work -Q {}{handler}", job.queue)));
     }
     let has_handler = around.servers.iter().any(|server| server.has_handler);
     if job.command.is_none() && !has_handler {
