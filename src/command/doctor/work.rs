@@ -24,7 +24,7 @@ const FAR_BEYOND: u32 = 10;
 const LONG_RUN: Duration = Duration::from_secs(60);
 
 /// A pause for longer was forgotten.
-const LONG_PAUSE: Duration = Duration::from_secs(86_400);
+pub(super) const LONG_PAUSE: Duration = Duration::from_secs(86_400);
 
 /// What lies further in the future was written under another clock.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
