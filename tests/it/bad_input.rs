@@ -272,7 +272,7 @@ fn to_another_user_a_queue_is_denied_with_its_path_and_the_cure() {
 #[test]
 fn a_damaged_file_is_told_with_what_can_be_saved() {
     let queue = Sandbox::new();
-    queue.sh("seq 500 | sed 's/.*/true/' | qctl import").succeeds();
+    queue.sh("seq 500 | sed 's/.*/true/' | qctl import; qctl publish a").succeeds();
     let conn = rusqlite::Connection::open(queue.db()).expect("the queue");
     conn.execute_batch("pragma wal_checkpoint(truncate)").expect("nobody reads");
     let mut query = conn.prepare("select rootpage from sqlite_schema where rootpage > 0").expect("a statement");
@@ -294,7 +294,7 @@ fn a_damaged_file_is_told_with_what_can_be_saved() {
     }
     is_damaged(&bytes);
     queue.qctl("doctor").exits(1);
-    // The first page says that it is a queue; what follows is no longer one, not even in name.
+    // The first page says that it is a queue; what follows, with the rest of the schema, is not even so in name.
     bytes[4096..].fill(0xa5);
     is_damaged(&bytes);
     queue.qctl("doctor").exits(78).says("is damaged");
