@@ -43,7 +43,9 @@ impl Listen {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let from = ctx.event_from("--from", &self.from)?;
         let mut waiter = Waiter::new(ctx);
-        let (mut next, _) = ctx.store_or_create()?.event_from(from)?;
+        ctx.store_or_create()?;
+        ctx.known_place(from)?;
+        let (mut next, _) = ctx.store()?.event_from(from)?;
         let mut n_left = self.limit.unwrap_or(usize::MAX);
         while n_left > 0 {
             waiter.hush();

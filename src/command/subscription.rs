@@ -188,6 +188,7 @@ struct Rewind {
 impl Rewind {
     fn run(self, ctx: &mut Ctx) -> Answer {
         let to = ctx.event_from("--to", &self.to)?;
+        ctx.known_place(to)?;
         let queue = ctx.store()?.rewind(&self.name, to, self.rate)?.ok_or_else(|| unknown(&self.name))?;
         ctx.announce([&queue])?;
         done(ctx, &self.name, "rewound")

@@ -88,7 +88,9 @@ impl Add {
             own: self.terms.settings(),
             rate: self.rate,
         };
-        let outcome = match ctx.store_or_create()?.subscribe(&new, now)? {
+        ctx.store_or_create()?;
+        ctx.known_place(new.from)?;
+        let outcome = match ctx.store()?.subscribe(&new, now)? {
             Subscribed::Created => "added",
             Subscribed::Existing => {
                 ctx.ui.hint(format_args!("{} is there already, and is the same", new.name));
