@@ -307,3 +307,20 @@ fn an_empty_file_is_missing_to_those_who_look_and_new_to_those_who_put_in() {
     queue.qctl("list").exits(3);
     assert_eq!(queue.push("true"), 1);
 }
+
+#[test]
+fn nobody_begins_with_what_is_yet_to_come_but_for_the_next_event() {
+    let queue = Sandbox::new();
+    queue
+        .qctl("subscription add log order.* --from 2 true")
+        .exits(3)
+        .says("there is no event 2: none was published yet");
+    queue.qctl("publish order.created").succeeds();
+    queue.qctl("subscription add log order.* --from 2 true").succeeds();
+    for line in ["subscription rewind log --to 3", "listen order.* --from 3 --no-follow"] {
+        queue.qctl(line).exits(3).says("there is no event 3: the last one is 1");
+    }
+    queue.qctl("listen order.* --from 2126-01-01 --no-follow").exits(2).says("has not come yet");
+    queue.qctl("publish order.created").succeeds();
+    queue.qctl("list -F event_id").succeeds().prints("2\n");
+}

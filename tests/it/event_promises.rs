@@ -71,23 +71,6 @@ fn an_event_comes_again_only_from_where_a_subscription_was_rewound_to() {
 }
 
 #[test]
-fn nobody_begins_with_what_is_yet_to_come_but_for_the_next_event() {
-    let queue = Sandbox::new();
-    queue
-        .qctl("subscription add log order.* --from 2 true")
-        .exits(3)
-        .says("there is no event 2: none was published yet");
-    queue.qctl("publish order.created").succeeds();
-    queue.qctl("subscription add log order.* --from 2 true").succeeds();
-    for line in ["subscription rewind log --to 3", "listen order.* --from 3 --no-follow"] {
-        queue.qctl(line).exits(3).says("there is no event 3: the last one is 1");
-    }
-    queue.qctl("listen order.* --from 2126-01-01 --no-follow").exits(2).says("has not come yet");
-    queue.qctl("publish order.created").succeeds();
-    assert_eq!(delivered(&queue, "log"), [2]);
-}
-
-#[test]
 fn a_subscription_that_fails_is_no_concern_of_the_others() {
     let queue = Sandbox::new();
     queue.qctl("subscription add bad order.* --max-attempts 2 --backoff fixed:10ms false").succeeds();

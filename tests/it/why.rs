@@ -53,6 +53,7 @@ fn a_queue_without_a_worker_and_a_payload_without_a_handler_are_told_apart() {
     let queue = Sandbox::new();
     let id = queue.push("-Q pay --payload x");
     assert_eq!(codes(&queue, id), ["no_worker"]);
+    assert_eq!(cure(&queue, id), "qctl work -Q pay -- HANDLER");
     let worker = queue.start("work -Q pay");
     queue.wait_until("it is told that a handler is missing", || codes(&queue, id) == ["no_handler"]);
     worker.stops().succeeds();
