@@ -169,12 +169,14 @@ fn unopened(error: store::Error, parts: &[Part]) -> Failure {
 fn gather(store: &mut dyn Store, at: Moment, qctl: String) -> store::Result<Facts> {
     let running = Filter { states: vec![StateKind::Running], ..Filter::default() };
     let overdue = store.overdue(at.now.minus(work::LONG_WAIT), LIMIT)?;
+    let paused = store.subscriptions()?.into_iter().filter(|one| one.paused_at.is_some() && one.name == one.queue);
     let keys = store.blocking_keys(LIMIT, at.now)?;
     Ok(Facts {
         at,
         // Before the running jobs: who ended in between has then left none.
         workers: store.workers()?,
         queues: store.queues()?,
+        paused_with_subscription: paused.map(|one| one.queue).collect(),
         running: store.jobs(&running, Page { after: None, limit: LIMIT, oldest_first: true })?,
         newest: store.jobs(&Filter::default(), Page { after: None, limit: N_NEWEST, oldest_first: false })?,
         overdue: read(store, &overdue)?,

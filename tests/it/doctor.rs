@@ -541,6 +541,20 @@ fn a_subscription_that_was_left_paused_is_found_after_a_day_if_it_misses_anythin
 }
 
 #[test]
+fn a_queue_that_was_paused_with_its_subscription_is_resumed_with_it() {
+    let mut queue = Sandbox::new();
+    queue.qctl("subscription add audit > true").succeeds();
+    queue.qctl("publish order.created").succeeds();
+    queue.qctl("subscription pause audit").succeeds();
+    queue.advance("25h");
+    let (message, cure) = finds(&queue, "paused");
+    assert_eq!(message, "queue audit has been paused for 1d 1h; 1 job in it");
+    assert_eq!(cure, "qctl subscription resume audit");
+    apply(&queue, &cure);
+    assert!(queue.qctl("subscription list").succeeds().out().contains("\t\t0\t"));
+}
+
+#[test]
 fn a_key_that_a_dead_job_holds_is_found() {
     let queue = Sandbox::new();
     queue.qctl_with(&["push", "--key", "order\n\x1b[2J7", "--max-attempts", "1", "exit 1"]).succeeds();
