@@ -1,5 +1,6 @@
-//! `qctl doctor`: gathers what is so; what of it is a finding is judged in `place` and `work`.
+//! `qctl doctor`: gathers what is so; what of it is a finding is judged in `place`, `work` and `events`.
 
+mod events;
 mod place;
 mod work;
 
@@ -9,10 +10,10 @@ use nix::unistd::geteuid;
 
 use self::work::Facts;
 use super::{Answer, Ctx};
-use crate::clock::{Clock as _, Moment};
+use crate::clock::{Clock as _, Moment, Timestamp};
 use crate::config::ChosenBy;
 use crate::exit::{Exit, Failure};
-use crate::job::{Command, Filter, Job, JobId, Pace, Page, StateKind};
+use crate::job::{Command, Filter, From, Job, JobId, Pace, Page, StateKind};
 use crate::render::{Finding, json, plain, table, text};
 use crate::store::{self, Access, Part, Place, Store, Target};
 use crate::ui::Format;
@@ -38,7 +39,8 @@ const N_NEWEST: usize = 100;
 /// of the file; workers that hang, and jobs of dead ones that nobody takes up; jobs that have run for
 /// more than a minute and ten times longer than 99 of 100 in their queue did within a week; queues
 /// that no live worker serves and whose jobs wait for more than an hour, or that are paused for more
-/// than a day; keys that dead or cancelled jobs hold; and times more than a minute in the future,
+/// than a day; subscriptions that are behind for as long, or for which events were forgotten or soon will
+/// be; keys that dead or cancelled jobs hold; and times more than a minute in the future,
 /// which a clock that was set back leaves.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -104,7 +106,8 @@ fn look_inside(
     diagnosis.add(store.strays().map(|strays| place::strays(&place.path, &strays)))?;
     let has_worker = store.workers().is_ok_and(|workers| workers.iter().any(|worker| worker.is_alive));
     diagnosis.add(Ok(place::file(place, has_worker, &qctl)))?;
-    diagnosis.add(gather(store, at, qctl).map(|facts| facts.findings()))
+    diagnosis.add(gather(store, at, qctl.clone()).map(|facts| facts.findings()))?;
+    diagnosis.add(gather_events(store, at.now, qctl).map(|facts| facts.findings()))
 }
 
 fn error_in_words(error: &dyn std::error::Error) -> String {
@@ -166,12 +169,14 @@ fn unopened(error: store::Error, parts: &[Part]) -> Failure {
 fn gather(store: &mut dyn Store, at: Moment, qctl: String) -> store::Result<Facts> {
     let running = Filter { states: vec![StateKind::Running], ..Filter::default() };
     let overdue = store.overdue(at.now.minus(work::LONG_WAIT), LIMIT)?;
+    let paused = store.subscriptions()?.into_iter().filter(|one| one.paused_at.is_some() && one.name == one.queue);
     let keys = store.blocking_keys(LIMIT, at.now)?;
     Ok(Facts {
         at,
         // Before the running jobs: who ended in between has then left none.
         workers: store.workers()?,
         queues: store.queues()?,
+        paused_with_subscription: paused.map(|one| one.queue).collect(),
         running: store.jobs(&running, Page { after: None, limit: LIMIT, oldest_first: true })?,
         newest: store.jobs(&Filter::default(), Page { after: None, limit: N_NEWEST, oldest_first: false })?,
         overdue: read(store, &overdue)?,
@@ -179,6 +184,18 @@ fn gather(store: &mut dyn Store, at: Moment, qctl: String) -> store::Result<Fact
         pace: store.pace(Pace::counted_from(at.now.minus(work::USUAL), at.now))?,
         qctl,
     })
+}
+
+/// What is known of the subscriptions that are behind.
+fn gather_events(store: &mut dyn Store, now: Timestamp, qctl: String) -> store::Result<events::Facts> {
+    let mut behind = Vec::new();
+    for of in store.subscriptions()? {
+        if let Some(next) = of.next {
+            let (first, _) = store.event_from(From::Event(next))?;
+            behind.push((of, first));
+        }
+    }
+    Ok(events::Facts { now, behind, topics: store.topics()?, queues: store.queues()?, qctl })
 }
 
 /// These jobs, as far as they are still there.
@@ -189,6 +206,12 @@ fn read(store: &mut dyn Store, ids: &[JobId]) -> store::Result<Vec<Job>> {
 
 /// Paths as one would type them to a shell, parted by blanks.
 fn typed<'p>(paths: impl IntoIterator<Item = &'p Path>) -> String {
-    let words = paths.into_iter().map(|path| path.as_os_str().as_encoded_bytes().to_vec()).collect();
-    text::command(Some(&Command::Program(words)))
+    text::command(Some(&Command::Program(
+        paths.into_iter().map(|path| path.as_os_str().as_encoded_bytes().to_vec()).collect(),
+    )))
+}
+
+/// Words as one would type them to a shell.
+fn shell_words<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
+    text::command(Some(&Command::Program(words.into_iter().map(|word| word.as_bytes().to_vec()).collect())))
 }

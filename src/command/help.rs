@@ -81,12 +81,12 @@ pub(crate) fn overview(tree: &clap::Command) -> String {
         text.push_str(&format!("\n{title}\n"));
         for name in verbs {
             let about = tree.find_subcommand(name).and_then(clap::Command::get_about);
-            text.push_str(&format!("  {name:<12} {}\n", about.map(ToString::to_string).unwrap_or_default()));
+            text.push_str(&format!("  {name:<13} {}\n", about.map(ToString::to_string).unwrap_or_default()));
         }
     }
     text.push_str("\nTopics (qctl help TOPIC)\n");
     for (topic, about, _) in TOPICS {
-        text.push_str(&format!("  {topic:<12} {about}\n"));
+        text.push_str(&format!("  {topic:<13} {about}\n"));
     }
     text.push_str("\nOptions of every verb\n");
     for option in tree.get_arguments().filter(|option| !option.is_hide_set()) {

@@ -10,8 +10,8 @@ use crate::render::topic;
 
 /// Print events as they are published, as JSON Lines
 ///
-/// Nothing is consumed and nobody else gets less: it only reads the log of events. One line each: id, topic, key,
-/// labels, published_at and payload (payload_base64 where that is not UTF-8).
+/// Nothing is consumed and nobody else gets less: it only reads the log of events. Each is one line:
+/// its id, topic, key, labels, published_at and payload (payload_base64 where that is not UTF-8).
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -43,7 +43,9 @@ impl Listen {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let from = ctx.event_from("--from", &self.from)?;
         let mut waiter = Waiter::new(ctx);
-        let (mut next, _) = ctx.store_or_create()?.event_from(from)?;
+        ctx.store_or_create()?;
+        ctx.known_place(from)?;
+        let (mut next, _) = ctx.store()?.event_from(from)?;
         let mut n_left = self.limit.unwrap_or(usize::MAX);
         while n_left > 0 {
             waiter.hush();

@@ -117,8 +117,28 @@ impl Ctx {
             "all" => Ok(From::All),
             text => match text.parse().ok().and_then(EventId::new) {
                 Some(id) => Ok(From::Event(id)),
-                None => self.past(option, text).map(From::Time),
+                None => match self.past(option, text)? {
+                    at if at > self.now() => {
+                        Err(Failure::usage(format!("{option}: {text} has not come yet")).hint("to begin now: new"))
+                    }
+                    at => Ok(From::Time(at)),
+                },
             },
+        }
+    }
+
+    /// Refuses an event that is yet to come, but for the very next one: nobody would begin there. The queue file is
+    /// open by now.
+    ///
+    /// # Errors
+    ///
+    /// Not found.
+    pub(crate) fn known_place(&mut self, from: From) -> Result<(), Failure> {
+        let From::Event(id) = from else { return Ok(()) };
+        match self.store()?.event_from(From::New)? {
+            (next, _) if id <= next => Ok(()),
+            (_, 0) => Err(Failure::not_found(format!("there is no event {id}: none was published yet"))),
+            (_, last) => Err(Failure::not_found(format!("there is no event {id}: the last one is {last}"))),
         }
     }
 

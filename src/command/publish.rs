@@ -19,11 +19,11 @@ use crate::ui::Format;
 /// machine. Each subscription gets a job in its own queue, which is tried, delayed and given up by itself; whoever
 /// publishes knows none of them. The payload goes to the standard input of each.
 ///
-/// Without a subscriber the event is kept all the same: one that comes later can begin with it. Of more than 16
-/// subscriptions, or with --lazy, only the event is written, and workers make the deliveries.
+/// Without a subscriber the event is kept all the same: one that comes later can begin with it. Where more than 16
+/// subscriptions get it, or with --lazy, only the event is written, and workers make the deliveries.
 ///
 /// With --key the event is published once: another publish of the key to the topic within 24 hours prints the id
-/// of the first. Inside of a step (qctl step) it has a key without, made from the step and from what is published.
+/// of the first. Inside of a step (qctl step) an event without --key gets one, made from the step and from what is published.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -31,7 +31,7 @@ Examples:
   qctl publish order.created --key order-17 -l region=eu --payload-file order.json
   generate | qctl publish report.ready --stdin")]
 pub(crate) struct Publish {
-    /// Where to: tokens parted by dots
+    /// Where to: tokens parted by dots, such as order.created
     #[arg(value_name = "TOPIC", value_parser = value::topic)]
     topic: Topic,
     /// Idempotency key, unique in the topic; auto: made from topic and payload
@@ -107,6 +107,7 @@ fn explain(ctx: &Ctx, event: &NewEvent, published: &Published) -> Result<(), Fai
         }
         PublishOutcome::Created => match published.n_delivered + published.n_left {
             0 => ctx.ui.hint(format_args!("no subscription gets {topic}; it is on record for those to come")),
+            1 => ctx.ui.hint("1 subscription gets it"),
             n => ctx.ui.hint(format_args!("{} get it", words::count(n, "subscription"))),
         },
     }

@@ -71,6 +71,8 @@ impl List {
 }
 
 /// Show a subscription
+///
+/// What it gets, what its jobs run, and how far it is behind.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -125,7 +127,7 @@ impl Remove {
 /// Stop the deliveries to a subscription
 ///
 /// What is published meanwhile is delivered after `resume`, in order, as far as it is still on record. Its queue
-/// is paused with it, where that has its name and is no other's.
+/// is paused with it, where it has the same name and no other subscription delivers to it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -163,8 +165,8 @@ fn pause(ctx: &mut Ctx, name: &QueueName, is_paused: bool) -> Answer {
 
 /// Deliver again, from an event or a time on
 ///
-/// What was published from there on is delivered once more, the named event included; what waits in its queue
-/// already stays there too. `--to new` passes over all that was not delivered yet.
+/// What was published from there on is delivered once more, the named event included, as far as it is still on
+/// record; what waits in its queue already is run too. `--to new` passes over all that was not delivered yet.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -178,7 +180,7 @@ struct Rewind {
     /// From where on: an event's id, a time, all, or new
     #[arg(long, value_name = "EVENT|T|all|new")]
     to: String,
-    /// At most so many in a time, until it has caught up
+    /// At most so many in a time, until it has caught up: 100/s, 90/m, 5/h
     #[arg(long, value_name = "N/s", value_parser = value::rate)]
     rate: Option<Rate>,
 }
@@ -186,6 +188,7 @@ struct Rewind {
 impl Rewind {
     fn run(self, ctx: &mut Ctx) -> Answer {
         let to = ctx.event_from("--to", &self.to)?;
+        ctx.known_place(to)?;
         let queue = ctx.store()?.rewind(&self.name, to, self.rate)?.ok_or_else(|| unknown(&self.name))?;
         ctx.announce([&queue])?;
         done(ctx, &self.name, "rewound")

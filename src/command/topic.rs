@@ -40,7 +40,7 @@ impl Topic {
 
 /// List the topics that have events on record, and the patterns that were set
 ///
-/// In a pipe: name, events, bytes and last_at, parted by tabs.
+/// In a pipe: name, events, bytes and last_at, parted by tabs. On a terminal also how long the events are kept.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -86,8 +86,8 @@ impl Test {
 /// Set how long the events of topics are kept, for whoever comes later
 ///
 /// A week unless something is set; where several patterns match a topic, the one that says more about it counts
-/// first. What is left out stays as it is. An event whose key is held is kept for as long; one that a subscription
-/// is still to get is not.
+/// first. What is left out stays as it is. While an event's key is held it is kept in any case; that a
+/// subscription has still to get it keeps it no longer.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -6,7 +6,7 @@ use clap_complete::ArgValueCandidates;
 
 use super::{Answer, Ctx, complete, selection, value};
 use crate::exit::{Exit, Failure};
-use crate::job::{Job, JobId, Queue, StateKind};
+use crate::job::{Job, JobId, Queue, StateKind, Subscription};
 use crate::render::why::{self, Server, Surroundings};
 use crate::render::{json, plain, table};
 use crate::store::{Serving, Worker};
@@ -58,8 +58,11 @@ fn surroundings(ctx: &mut Ctx, job: &Job) -> Result<Surroundings, Failure> {
     let ahead = if job.state.kind() == StateKind::Ready { store.ahead(job, MAX_AHEAD)? } else { Default::default() };
     let servers = workers.iter().filter(|worker| serves(worker, job)).map(server).collect();
     let lost = workers.iter().find(|worker| !worker.is_alive && worker.running.contains(&job.id));
+    let is_own = |one: &Subscription| one.queue == job.queue && one.name == job.queue;
+    let is_paused = store.subscriptions()?.iter().any(|one| is_own(one) && one.paused_at.is_some());
     Ok(Surroundings {
         is_paused_since: queue.as_ref().and_then(|queue: &Queue| queue.paused_at),
+        is_paused_with_subscription: is_paused,
         served_until: queue.as_ref().and_then(|queue| queue.served_until),
         servers,
         has_lost_its_worker: lost.is_some(),

@@ -343,6 +343,19 @@ impl LogRetention {
     /// What holds where nothing was set: a week, and no other limit.
     pub const DEFAULT: Self = Self { keep: Some(Some(Self::KEEP)), rows: Some(None), bytes: Some(None) };
 
+    /// What was set for a topic: by its own settings, then by those of the patterns among `rules` that it matches,
+    /// the one that says most about it first.
+    pub fn set_for(topic: &Topic, rules: &[TopicTally]) -> Self {
+        let mut rules: Vec<(TopicPattern, Self)> = rules
+            .iter()
+            .filter(|rule| rule.keep != Self::default())
+            .filter_map(|rule| Some((TopicPattern::new(&rule.name).ok()?, rule.keep)))
+            .filter(|(pattern, _)| pattern.matches(topic))
+            .collect();
+        rules.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.rank()));
+        rules.into_iter().fold(Self::default(), |set, (_, rule)| set.or(rule))
+    }
+
     /// This, and where it says nothing, the other.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
@@ -405,5 +418,42 @@ mod tests {
         assert_eq!(rate(100, 1).portion(Duration::from_secs(3600)), 100);
         assert_eq!((rate(1, 60).pause(), rate(1, 60).portion(Duration::from_secs(60))), (Duration::from_secs(60), 1));
         assert_eq!(rate(1, 60).portion(Duration::ZERO), 1);
+    }
+
+    /// What is set for a name: how many seconds, and how many events.
+    fn rule(name: &str, secs: Option<u64>, rows: Option<u64>) -> TopicTally {
+        let keep = LogRetention { keep: secs.map(|n| Some(Duration::from_secs(n))), rows: rows.map(Some), bytes: None };
+        TopicTally { name: name.to_owned(), events: 0, bytes: 0, last_at: None, keep }
+    }
+
+    #[test]
+    fn of_the_rules_for_a_topic_the_one_that_says_more_counts_and_the_others_where_it_says_nothing() {
+        let rules = [
+            rule(">", Some(1), Some(10)),
+            rule("order.>", Some(2), None),
+            rule("order.*", None, Some(20)),
+            rule("order.created", Some(3), None),
+            rule("order.moved", None, None),
+            rule("mail", Some(4), None),
+        ];
+        let kept = |topic: &str| {
+            let kept = LogRetention::set_for(&Topic::new(topic).expect("a topic"), &rules);
+            (kept.keep.flatten().map(|keep| keep.as_secs()), kept.rows.flatten(), kept.bytes)
+        };
+        assert_eq!(kept("order.created"), (Some(3), Some(20), None));
+        assert_eq!(kept("order.moved"), (Some(2), Some(20), None));
+        assert_eq!(kept("order.moved.far"), (Some(2), Some(10), None));
+        assert_eq!(kept("user"), (Some(1), Some(10), None));
+    }
+
+    #[test]
+    fn without_limit_is_a_rule_and_no_rule_is_none() {
+        let mut rules = vec![rule(">", Some(1), None)];
+        let topic = Topic::new("order").expect("a topic");
+        rules
+            .push(TopicTally { keep: LogRetention { keep: Some(None), ..rules[0].keep }, ..rule("order", None, None) });
+        assert_eq!(LogRetention::set_for(&topic, &rules).keep, Some(None));
+        assert_eq!(LogRetention::set_for(&topic, &[]), LogRetention::default());
+        assert_eq!(LogRetention::set_for(&topic, &[]).or(LogRetention::DEFAULT), LogRetention::DEFAULT);
     }
 }

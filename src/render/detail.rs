@@ -183,14 +183,16 @@ pub fn subscription(of: &Subscription, look: &Look) -> Vec<(&'static str, String
         pairs.push(("where", words::labels(&of.only)));
     }
     pairs.push(("queue", of.queue.to_string()));
-    pairs.push(("command", text::command(of.command.as_ref())));
+    let handler = || "none: its workers need a handler".to_owned();
+    pairs.push(("command", of.command.as_ref().map_or_else(handler, |command| text::command(Some(command)))));
     pairs.push(("paused", of.paused_at.map_or("no".to_owned(), |at| format!("since {}", words::local(at, look)))));
     pairs.push(("lag", of.lag.to_string()));
     if let Some(next) = of.next {
         pairs.push(("next event", next.to_string()));
     }
     if let Some(since) = of.behind_since {
-        pairs.push(("behind since", words::both(since, look)));
+        let age = words::age(look.now.since(since));
+        pairs.push(("behind since", format!("{} ({age} ago)", words::local(since, look))));
     }
     if let Some(rate) = of.rate {
         pairs.push(("rate", topic::rate(rate)));

@@ -135,7 +135,7 @@ pub(super) fn command(command: Option<&Command>) -> (Option<String>, Option<Vec<
 
 /// The command byte for byte, where that is more than [`command`] says: `command_base64` and, of a
 /// vector, `argv_base64`.
-fn exact_command(command: Option<&Command>) -> Vec<(&'static str, Value)> {
+pub(super) fn exact_command(command: Option<&Command>) -> Vec<(&'static str, Value)> {
     let Some(command) = command else { return Vec::new() };
     let line = text::command_line(command);
     if std::str::from_utf8(&line).is_ok() {

@@ -97,7 +97,7 @@ pub fn subscriptions(subscriptions: &[Subscription]) -> String {
     lines(subscriptions.iter().map(|one| {
         [
             one.name.to_string(),
-            one.pattern.to_string(),
+            text::safe(one.pattern.as_str().as_bytes()),
             one.queue.to_string(),
             if one.paused_at.is_some() { "paused" } else { "" }.to_owned(),
             one.lag.to_string(),

@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::field::Field;
 use super::{Finding, Look, Worker, bars, text, words};
-use crate::job::{Job, Pace, Queue, StateKind, Step, StepState, Subscription, TopicTally};
+use crate::job::{Job, LogRetention, Pace, Queue, StateKind, Step, StepState, Subscription, Topic, TopicTally};
 
 /// The narrowest a last column gets while another can give way.
 const MIN_LAST: usize = 16;
@@ -175,11 +175,22 @@ pub fn topics(topics: &[TopicTally], look: &Look) -> String {
             topic.events.to_string(),
             words::bytes(topic.bytes),
             topic.last_at.map_or("-".to_owned(), |at| format!("{} ago", words::age(look.now.since(at)))),
-            words::log_retention(topic.keep),
+            topic_kept(topic, topics),
         ]
     });
     let header = [("TOPIC", 0), ("EVENTS", 0), ("BYTES", 2), ("LAST", 1), ("KEPT", 0)];
     fit(&header, rows.collect(), look)
+}
+
+/// What holds for a topic; of a pattern, what was set for it.
+fn topic_kept(of: &TopicTally, topics: &[TopicTally]) -> String {
+    let Ok(topic) = Topic::new(&of.name) else { return words::log_retention(of.keep) };
+    let set = LogRetention::set_for(&topic, topics);
+    if set == LogRetention::default() {
+        return format!("{} (default)", words::exact(LogRetention::KEEP));
+    }
+    // Of a limit that nobody set there is nothing to say.
+    words::log_retention(LogRetention { keep: set.keep.or(LogRetention::DEFAULT.keep), ..set })
 }
 
 /// The steps of `step list`.

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use super::{json, words};
 use crate::job::{LogRetention, Rate, Subscription, TopicEvent, TopicTally};
 
-/// An event. A payload that is not UTF-8 stands in `payload_base64`, and `payload` is null then.
+/// An event as a document of its own. A payload that is not UTF-8 stands in `payload_base64`, and `payload` is null then.
 pub fn event(event: &TopicEvent) -> Value {
     let text = event.payload.as_deref().map(std::str::from_utf8);
     let mut value = json!({
+        "v": 1,
         "id": event.id.get(),
         "topic": event.topic.as_str(),
         "key": event.key,
@@ -24,10 +25,10 @@ pub fn event(event: &TopicEvent) -> Value {
     value
 }
 
-/// A subscription.
+/// A subscription. Its command is told as that of a job.
 pub fn subscription(of: &Subscription) -> Value {
     let (command, argv, is_shell) = json::command(of.command.as_ref());
-    json!({
+    let mut value = json!({
         "name": of.name.as_str(),
         "pattern": of.pattern.as_str(),
         "where": of.only,
@@ -41,7 +42,11 @@ pub fn subscription(of: &Subscription) -> Value {
         "argv": argv,
         "shell": is_shell,
         "created_at": words::utc(of.created_at),
-    })
+    });
+    for (name, exact) in json::exact_command(of.command.as_ref()) {
+        value[name] = exact;
+    }
+    value
 }
 
 /// A rate as it is written.

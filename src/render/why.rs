@@ -11,6 +11,8 @@ use crate::job::{Job, Outcome, Reason, State};
 pub struct Surroundings {
     /// Since when its queue is paused, if it is.
     pub is_paused_since: Option<Timestamp>,
+    /// Whether the subscription of the same name was paused, and the queue with it.
+    pub is_paused_with_subscription: bool,
     /// When a worker last served its queue, as far as that is known.
     pub served_until: Option<Timestamp>,
     /// The live workers that serve its queue.
@@ -61,8 +63,14 @@ pub fn findings(job: &Job, around: &Surroundings, look: &Look) -> Vec<Finding> {
 
 fn paused(job: &Job, around: &Surroundings, look: &Look) -> Option<Finding> {
     let since = around.is_paused_since?;
-    let message = format!("its queue {} is paused, since {}", job.queue, moment(since, look));
-    Some(Finding::new("paused", message, format!("qctl queue resume {}", job.queue)))
+    let (queue, since) = (&job.queue, moment(since, look));
+    // Whoever resumed the queue alone would get what waits in it, and nothing after that.
+    if around.is_paused_with_subscription {
+        let message = format!("its queue {queue} is paused with the subscription, since {since}");
+        return Some(Finding::new("paused", message, format!("qctl subscription resume {queue}")));
+    }
+    let message = format!("its queue {queue} is paused, since {since}");
+    Some(Finding::new("paused", message, format!("qctl queue resume {queue}")))
 }
 
 fn not_due(job: &Job, due: Timestamp, look: &Look) -> Finding {
@@ -99,7 +107,8 @@ fn unserved(job: &Job, around: &Surroundings, look: &Look) -> Option<Finding> {
             None => String::new(),
         };
         let message = format!("no live worker serves its queue {}{since}", job.queue);
-        return Some(Finding::new("no_worker", message, format!("qctl work -Q {}", job.queue)));
+        let handler = if job.command.is_none() { " -- HANDLER" } else { "" };
+        return Some(Finding::new("no_worker", message, format!("qctl work -Q {}{handler}", job.queue)));
     }
     let has_handler = around.servers.iter().any(|server| server.has_handler);
     if job.command.is_none() && !has_handler {

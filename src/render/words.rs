@@ -102,8 +102,10 @@ pub fn ids(ids: &[JobId]) -> String {
 
 /// Labels as they are given on the command line.
 pub fn labels(labels: &Labels) -> String {
-    let labels: Vec<String> =
-        labels.iter().map(|(name, value)| format!("{name}={}", text::safe(value.as_bytes()))).collect();
+    let labels: Vec<String> = labels
+        .iter()
+        .map(|(name, value)| format!("{}={}", text::safe(name.as_bytes()), text::safe(value.as_bytes())))
+        .collect();
     labels.join(" ")
 }
 

@@ -272,19 +272,32 @@ fn to_another_user_a_queue_is_denied_with_its_path_and_the_cure() {
 #[test]
 fn a_damaged_file_is_told_with_what_can_be_saved() {
     let queue = Sandbox::new();
-    queue.sh("seq 500 | sed 's/.*/true/' | qctl import").succeeds();
+    queue.sh("seq 500 | sed 's/.*/true/' | qctl import; qctl publish a").succeeds();
     let conn = rusqlite::Connection::open(queue.db()).expect("the queue");
     conn.execute_batch("pragma wal_checkpoint(truncate)").expect("nobody reads");
+    let mut query = conn.prepare("select rootpage from sqlite_schema where rootpage > 0").expect("a statement");
+    let roots: Vec<usize> =
+        query.query_map([], |row| row.get(0)).expect("pages").map(|page| page.expect("one")).collect();
+    drop(query);
     drop(conn);
     let mut bytes = std::fs::read(queue.db()).expect("the queue");
-    // The first page says that it is a queue; what follows is no longer one.
-    bytes[4096..].fill(0xa5);
-    std::fs::write(queue.db(), bytes).expect("the queue");
-    let output = queue.qctl("list").says("sqlite3 FILE .recover");
-    assert!(output.err().contains("is damaged"), "{}", output.story());
-    let verbs = ["list", "push true", "work --drain", "queue set a --priority 1"];
-    is_refused_by(&queue, &queue.db(), "is damaged", &verbs);
+    let is_damaged = |bytes: &[u8]| {
+        std::fs::write(queue.db(), bytes).expect("the queue");
+        let output = queue.qctl("list").says("sqlite3 FILE .recover");
+        assert!(output.err().contains("is damaged"), "{}", output.story());
+        let verbs = ["list", "push true", "work --drain", "queue set a --priority 1"];
+        is_refused_by(&queue, &queue.db(), "is damaged", &verbs);
+    };
+    // It says which tables there are, and they are none.
+    for root in roots {
+        bytes[(root - 1) * 4096..root * 4096].fill(0xa5);
+    }
+    is_damaged(&bytes);
     queue.qctl("doctor").exits(1);
+    // The first page says that it is a queue; what follows, with the rest of the schema, is not even so in name.
+    bytes[4096..].fill(0xa5);
+    is_damaged(&bytes);
+    queue.qctl("doctor").exits(78).says("is damaged");
 }
 
 #[test]
@@ -293,4 +306,21 @@ fn an_empty_file_is_missing_to_those_who_look_and_new_to_those_who_put_in() {
     queue.write("queue.db", "");
     queue.qctl("list").exits(3);
     assert_eq!(queue.push("true"), 1);
+}
+
+#[test]
+fn nobody_begins_with_what_is_yet_to_come_but_for_the_next_event() {
+    let queue = Sandbox::new();
+    queue
+        .qctl("subscription add log order.* --from 2 true")
+        .exits(3)
+        .says("there is no event 2: none was published yet");
+    queue.qctl("publish order.created").succeeds();
+    queue.qctl("subscription add log order.* --from 2 true").succeeds();
+    for line in ["subscription rewind log --to 3", "listen order.* --from 3 --no-follow"] {
+        queue.qctl(line).exits(3).says("there is no event 3: the last one is 1");
+    }
+    queue.qctl("listen order.* --from 2126-01-01 --no-follow").exits(2).says("has not come yet");
+    queue.qctl("publish order.created").succeeds();
+    queue.qctl("list -F event_id").succeeds().prints("2\n");
 }

@@ -34,6 +34,18 @@ fn bash_is_offered_verbs_jobs_and_queues() {
 }
 
 #[test]
+fn subscriptions_are_offered_where_one_is_meant() {
+    let queue = Sandbox::new();
+    for name in ["welcome", "audit"] {
+        queue.qctl(&format!("subscription add {name} user.* true")).succeeds();
+    }
+    for verb in ["show", "remove", "pause", "resume", "rewind"] {
+        assert_eq!(candidates(&queue, &format!("subscription {verb} ''")), ["audit", "welcome"]);
+    }
+    assert_eq!(candidates(&queue, "work -Q ''"), ["audit", "welcome"]);
+}
+
+#[test]
 fn where_there_is_no_queue_nothing_is_offered_and_none_made() {
     let queue = Sandbox::new();
     assert_eq!(candidates(&queue, "show ''"), [""; 0]);

@@ -497,6 +497,64 @@ fn a_pause_that_was_forgotten_is_found_if_jobs_wait() {
 }
 
 #[test]
+fn a_subscription_that_nobody_serves_is_found_after_an_hour_and_what_it_loses_before() {
+    let mut queue = Sandbox::new();
+    queue.qctl("subscription add audit > true").succeeds();
+    for _ in 1..=2 {
+        queue.qctl("publish order.created --lazy").succeeds();
+    }
+    queue.advance("59m");
+    is_well(&queue);
+    queue.advance("2m");
+    let (message, cure) = finds(&queue, "behind");
+    assert!(
+        message.starts_with("subscription audit is behind by 2 events, the oldest published 1h 1m ago;"),
+        "{message}"
+    );
+    assert_eq!(cure, "qctl work -Q audit");
+    queue.advance("6d 22h");
+    assert!(finds(&queue, "behind").0.contains("will be forgotten in 58m"));
+    queue.qctl("work --drain -q").succeeds();
+    is_well(&queue);
+    queue.qctl("topic set order.> --keep 10m").succeeds();
+    queue.qctl("publish order.created --lazy").succeeds();
+    queue.advance("11m");
+    assert!(finds(&queue, "behind").0.ends_with("will be forgotten next"));
+    queue.qctl("prune").succeeds();
+    assert!(finds(&queue, "behind").0.contains("event 3, where it stood, is forgotten by now"));
+    queue.qctl("work --drain -q").succeeds();
+    is_well(&queue);
+}
+
+#[test]
+fn a_subscription_that_was_left_paused_is_found_after_a_day_if_it_misses_anything() {
+    let mut queue = Sandbox::new();
+    queue.qctl("subscription add audit > -Q slow").succeeds();
+    queue.qctl("subscription pause audit").succeeds();
+    queue.advance("25h");
+    is_well(&queue);
+    queue.qctl("publish order.created").succeeds();
+    let (message, cure) = finds(&queue, "behind");
+    assert!(message.ends_with("it has been paused for 1d 1h"), "{message}");
+    apply(&queue, &cure);
+    is_well(&queue);
+}
+
+#[test]
+fn a_queue_that_was_paused_with_its_subscription_is_resumed_with_it() {
+    let mut queue = Sandbox::new();
+    queue.qctl("subscription add audit > true").succeeds();
+    queue.qctl("publish order.created").succeeds();
+    queue.qctl("subscription pause audit").succeeds();
+    queue.advance("25h");
+    let (message, cure) = finds(&queue, "paused");
+    assert_eq!(message, "queue audit has been paused for 1d 1h; 1 job in it");
+    assert_eq!(cure, "qctl subscription resume audit");
+    apply(&queue, &cure);
+    assert!(queue.qctl("subscription list").succeeds().out().contains("\t\t0\t"));
+}
+
+#[test]
 fn a_key_that_a_dead_job_holds_is_found() {
     let queue = Sandbox::new();
     queue.qctl_with(&["push", "--key", "order\n\x1b[2J7", "--max-attempts", "1", "exit 1"]).succeeds();

@@ -240,3 +240,11 @@ fn the_path_of_a_queue_may_be_hostile_too() {
     assert_eq!(tame.1["path"].as_str(), tame.2.to_str());
     assert!(tame.1.get("path_base64").is_none());
 }
+
+#[test]
+fn what_a_subscription_wants_is_shown_without_its_control_characters() {
+    let queue = Sandbox::new();
+    queue.sh("qctl subscription add log 'order.*' --where \"$(printf 'a\\033[2J=b\\033c')\" -- true").succeeds();
+    let shown = queue.qctl("subscription show log").succeeds().out();
+    assert!(shown.contains("[2J=b") && !shown.contains('\u{1b}'), "{shown:?}");
+}

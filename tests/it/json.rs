@@ -118,8 +118,47 @@ const ANSWERS: &[(&str, &str, i32)] = &[
     ("queue purge mail --yes", "count", 0),
     ("queue delete new --dry-run", "count", 0),
     ("queue delete new --yes", "count", 0),
-    ("prune --older-than 0s --dry-run", "count", 0),
-    ("prune --older-than 0s", "count", 0),
+    ("prune --older-than 0s --dry-run", "prune", 0),
+    ("prune --older-than 0s", "prune", 0),
+    ("subscription list", "subscriptions", 0),
+    ("topic list", "topics", 0),
+    ("publish user.early", "publish", 0),
+    (
+        "subscription add welcome user.* --where plan=pro --max-attempts 1 -- sh -c 'cat >&2; exit 3'",
+        "subscription-change",
+        0,
+    ),
+    (
+        "subscription add welcome user.* --where plan=pro --max-attempts 1 -- sh -c 'cat >&2; exit 3'",
+        "subscription-change",
+        0,
+    ),
+    ("subscription add audit > -Q slow --from all --rate 90/m -- true", "subscription-change", 0),
+    ("subscription add bare user.>", "subscription-change", 0),
+    ("publish user.signed-up --key u-17 -l region=eu --payload '{\"plan\":\"pro\"}'", "publish", 0),
+    ("publish user.signed-up --key u-17 -l region=us", "publish", 0),
+    ("publish user.left --lazy", "publish", 0),
+    ("listen > --from all --no-follow -n 1", "topic-event", 0),
+    ("topic test user.signed-up", "subscriptions", 0),
+    ("topic set user.> --keep none --keep-rows 1000", "topic", 0),
+    ("topic set user.left --keep 1h --keep-bytes 1M", "topic", 0),
+    ("topic list", "topics", 0),
+    ("subscription pause welcome", "subscription-change", 0),
+    ("subscription pause welcome", "subscription-change", 0),
+    ("subscription list", "subscriptions", 0),
+    ("subscription show welcome", "subscription", 0),
+    ("subscription show audit", "subscription", 0),
+    ("subscription show bare", "subscription", 0),
+    ("subscription resume welcome", "subscription-change", 0),
+    ("subscription rewind welcome --to all --rate 100/s", "subscription-change", 0),
+    ("subscription rewind welcome --to new", "subscription-change", 0),
+    ("work -Q welcome --drain", "summary", 0),
+    ("list -Q welcome", "jobs", 0),
+    ("list -F id,topic,event_id,subscription", "fields", 0),
+    ("subscription remove welcome", "subscription-change", 0),
+    ("dlq list -Q welcome", "jobs", 0),
+    ("prune --dry-run", "prune", 0),
+    ("prune", "prune", 0),
     ("where", "where", 0),
     ("backup copy.db", "backup", 0),
     ("help", "help", 0),
@@ -213,6 +252,22 @@ const FAILURES: &[(&str, i32)] = &[
     ("workers --db missing.db", 3),
     ("where --db missing.db", 3),
     ("prune -Q nowhere", 3),
+    ("publish a..b", 2),
+    ("publish --db /dev/null a", 78),
+    ("subscription", 2),
+    ("subscription add welcome 'a.>.b' true", 2),
+    ("subscription list --db missing.db", 3),
+    ("subscription show nowhere", 3),
+    ("subscription remove nowhere", 3),
+    ("subscription pause nowhere", 3),
+    ("subscription resume nowhere", 3),
+    ("subscription rewind nowhere --to all", 3),
+    ("subscription rewind nowhere", 2),
+    ("topic", 2),
+    ("topic list --db missing.db", 3),
+    ("topic test 'a.*'", 2),
+    ("topic set a", 2),
+    ("listen a --from whenever", 2),
     ("backup queue.db", 4),
     ("help nothing", 2),
     ("completions csh", 2),
@@ -386,6 +441,34 @@ fn events_of_a_worker_are_documents_and_nothing_else_is_on_its_stderr() {
     worker.ends().succeeds();
     let said = queue.read("said");
     said.lines().for_each(|line| schema::fits(&serde_json::from_str(line).expect("a document"), "event"));
+}
+
+#[test]
+fn events_are_told_a_document_a_line_and_are_exact() {
+    let queue = Sandbox::new();
+    queue.qctl("publish a.b --key k -l region=eu --payload text").succeeds();
+    queue.qctl("publish a.c").succeeds();
+    queue.qctl_fed("publish a.d --stdin", b"\xff\0").succeeds();
+    for line in ["listen a.* --from all --no-follow", "listen a.* --from all -n 3 --json"] {
+        let output = queue.qctl(line).succeeds();
+        let events: Vec<serde_json::Value> =
+            output.out().lines().map(|line| serde_json::from_str(line).expect("a document")).collect();
+        events.iter().for_each(|event| schema::fits(event, "topic-event"));
+        let [text, nothing, bytes] = &events[..] else { panic!("{}", output.story()) };
+        assert_eq!((&text["id"], &text["topic"], &text["key"]), (&1.into(), &"a.b".into(), &"k".into()));
+        assert_eq!((&text["payload"], &text["labels"]["region"]), (&"text".into(), &"eu".into()));
+        assert!(nothing["payload"].is_null() && nothing.get("payload_base64").is_none());
+        assert!(bytes["payload"].is_null() && bytes["payload_base64"] == "/wA=");
+    }
+}
+
+#[test]
+fn a_subscription_whose_command_is_no_text_is_exact_in_base64() {
+    let queue = Sandbox::new();
+    let words = ["subscription", "add", "odd", "a", "--", "echo"].map(OsStr::new);
+    queue.qctl_with(&[&words[..], &[OsStr::from_bytes(b"\xfe")]].concat()).succeeds();
+    let odd = queue.qctl("subscription show odd --json").gives("subscription").json()["subscription"].clone();
+    assert_eq!(odd["argv_base64"], serde_json::json!(["ZWNobw==", "/g=="]));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod crash;
 mod cron;
 mod dlq;
 mod doctor;
+mod event_promises;
 mod flag;
 mod generated;
 mod guarantees;

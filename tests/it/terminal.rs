@@ -69,6 +69,42 @@ fn a_table_fits_its_terminal_and_its_columns_leave_in_turn() {
 }
 
 /// Four jobs: a command of a megabyte, a long one, a long one of wide characters, a short one.
+#[test]
+fn topics_say_how_long_their_events_are_kept_also_where_that_was_not_set_for_them() {
+    let queue = Sandbox::new();
+    for topic in ["order.created", "order.moved", "user.left"] {
+        queue.qctl(&format!("publish {topic}")).succeeds();
+    }
+    queue.qctl("topic set order.* --keep 30d --keep-rows 10").succeeds();
+    queue.qctl("topic set order.moved --keep none").succeeds();
+    let list = queue.terminal(WIDE, "exec qctl topic list").succeeds();
+    let kept: Vec<&str> = ["30d, 10 events", "30d, 10 events", "for ever, 10 events", "7d (default)"].into();
+    assert!(list.rows()[1..].iter().zip(&kept).all(|(row, kept)| row.ends_with(kept)), "{list:?}");
+    assert_eq!(list.rows().len(), 5, "{list:?}");
+}
+
+#[test]
+fn a_subscription_is_shown_with_what_its_jobs_need_and_since_when_it_is_behind() {
+    let mut queue = Sandbox::new();
+    queue.qctl("subscription add audit user.* --where plan=pro -Q slow").succeeds();
+    queue.qctl("publish user.left --lazy -l plan=pro").succeeds();
+    queue.advance("2h");
+    let shown = queue.terminal(WIDE, "exec qctl subscription show audit").succeeds();
+    let rows = shown.rows();
+    let says = |text: &str| rows.iter().any(|row| row.split_whitespace().collect::<Vec<_>>().join(" ").contains(text));
+    for text in [
+        "pattern user.*",
+        "where plan=pro",
+        "queue slow",
+        "command none: its workers need a handler",
+        "lag 1",
+        "(2h ago)",
+    ] {
+        assert!(says(text), "{text}: {shown:?}");
+    }
+    assert!(says("its dead letters: qctl dlq list -Q slow"), "{shown:?}");
+}
+
 fn queue_with_long_commands() -> Sandbox {
     let queue = Sandbox::new();
     let lines = format!("echo {}\necho {}\necho {}\ntrue\n", "x".repeat(1_000_000), "y".repeat(300), "日本".repeat(99));

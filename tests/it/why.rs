@@ -49,10 +49,25 @@ fn a_backoff_says_what_failed_and_until_when() {
 }
 
 #[test]
+fn a_delivery_whose_subscription_is_paused_goes_on_with_that() {
+    let queue = Sandbox::new();
+    queue.qctl("subscription add welcome user.* true").succeeds();
+    queue.qctl("publish user.joined").succeeds();
+    queue.qctl("subscription pause welcome").succeeds();
+    queue.qctl("publish user.joined").succeeds();
+    assert_eq!(codes(&queue, 1), ["paused", "no_worker"]);
+    assert_eq!(cure(&queue, 1), "qctl subscription resume welcome");
+    queue.sh(&cure(&queue, 1)).succeeds();
+    queue.qctl("work --drain -q").succeeds();
+    assert_eq!(queue.ids("succeeded").len(), 2);
+}
+
+#[test]
 fn a_queue_without_a_worker_and_a_payload_without_a_handler_are_told_apart() {
     let queue = Sandbox::new();
     let id = queue.push("-Q pay --payload x");
     assert_eq!(codes(&queue, id), ["no_worker"]);
+    assert_eq!(cure(&queue, id), "qctl work -Q pay -- HANDLER");
     let worker = queue.start("work -Q pay");
     queue.wait_until("it is told that a handler is missing", || codes(&queue, id) == ["no_handler"]);
     worker.stops().succeeds();

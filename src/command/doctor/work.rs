@@ -24,7 +24,7 @@ const FAR_BEYOND: u32 = 10;
 const LONG_RUN: Duration = Duration::from_secs(60);
 
 /// A pause for longer was forgotten.
-const LONG_PAUSE: Duration = Duration::from_secs(86_400);
+pub(super) const LONG_PAUSE: Duration = Duration::from_secs(86_400);
 
 /// What lies further in the future was written under another clock.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
@@ -41,6 +41,8 @@ pub(super) struct Facts {
     pub(super) workers: Vec<Worker>,
     /// All of them.
     pub(super) queues: Vec<Queue>,
+    /// Those of them that are paused with their subscription.
+    pub(super) paused_with_subscription: Vec<QueueName>,
     /// Running jobs.
     pub(super) running: Vec<Job>,
     /// The last to be pushed.
@@ -191,7 +193,8 @@ impl Facts {
         }
         let (name, waiting) = (&queue.name, words::count(usize::try_from(n_waiting).unwrap_or(0), "job"));
         let message = format!("queue {name} has been paused for {}; {waiting} in it", words::length(paused));
-        Some(Finding::new("paused", message, format!("{} queue resume {name}", self.qctl)))
+        let what = if self.paused_with_subscription.contains(name) { "subscription" } else { "queue" };
+        Some(Finding::new("paused", message, format!("{} {what} resume {name}", self.qctl)))
     }
 
     /// Keys whose job will not run, so that whoever pushes them is answered and nothing is done.
@@ -323,6 +326,7 @@ mod tests {
             at: Moment { now: NOW, uptime: UPTIME },
             workers: vec![worker(1, true)],
             queues: vec![queue()],
+            paused_with_subscription: Vec::new(),
             running: Vec::new(),
             newest: Vec::new(),
             overdue: Vec::new(),

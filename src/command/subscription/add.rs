@@ -22,7 +22,7 @@ use crate::store::Subscribed;
 /// and QCTL_SUBSCRIPTION in its environment, and the labels of the event. Without COMMAND workers need a handler:
 /// qctl work -Q NAME -- HANDLER.
 ///
-/// The same once more does nothing; under a name that means another subscription it is refused.
+/// Adding the same once more does nothing; a name that another subscription has is refused.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -42,10 +42,10 @@ pub(super) struct Add {
     /// The first event that it gets: new, all, an event's id, or a time
     #[arg(long, value_name = "new|all|EVENT|T", default_value = "new")]
     from: String,
-    /// Of what was published before, at most so many in a time
+    /// Of what was published before, at most so many in a time: 100/s, 90/m, 5/h
     #[arg(long, value_name = "N/s", value_parser = value::rate)]
     rate: Option<Rate>,
-    /// Only events with this label, or this field on the top level of a JSON payload
+    /// Only events with this label, or this field on the top level of a JSON payload; of several, each
     #[arg(long = "where", value_name = "K=V", value_parser = field)]
     only: Vec<(String, String)>,
     #[command(flatten)]
@@ -88,7 +88,9 @@ impl Add {
             own: self.terms.settings(),
             rate: self.rate,
         };
-        let outcome = match ctx.store_or_create()?.subscribe(&new, now)? {
+        ctx.store_or_create()?;
+        ctx.known_place(new.from)?;
+        let outcome = match ctx.store()?.subscribe(&new, now)? {
             Subscribed::Created => "added",
             Subscribed::Existing => {
                 ctx.ui.hint(format_args!("{} is there already, and is the same", new.name));

@@ -130,12 +130,12 @@ pub(super) fn unsubscribe(tx: &Txn<'_>, name: &QueueName) -> Result<bool> {
 
 /// The columns that [`subscription`] reads.
 const COLUMNS: &str = "subscription.name, pattern, queue.name as queue, subscription.paused_at, next_event, rate,
-    only_where, created_at, is_shell, command, (select published_at from event where id = next_event) as behind_since";
+    only_where, created_at, is_shell, command";
 
 /// Every subscription, for whoever looks the whole file through.
 pub(super) const ALL_SQL: &str =
     "select subscription.id, subscription.name, pattern, queue.name as queue, subscription.paused_at,
-      next_event, rate, only_where, created_at, is_shell, command, null as behind_since
+      next_event, rate, only_where, created_at, is_shell, command
     from subscription join queue on queue.id = queue_id";
 
 /// Every subscription, by name.
@@ -148,7 +148,7 @@ pub(super) fn subscriptions(conn: &Connection) -> rusqlite::Result<Vec<Subscript
     let mut query = conn.prepare_cached(&sql)?;
     let mut all = query.query_map([], subscription)?.collect::<rusqlite::Result<Vec<_>>>()?;
     for one in &mut all {
-        one.lag = lag(conn, one)?;
+        (one.lag, one.behind_since) = lag(conn, one)?;
     }
     Ok(all)
 }
@@ -163,7 +163,7 @@ pub(super) fn subscribed_to(conn: &Connection, topic: &Topic) -> rusqlite::Resul
     let mut found = Vec::new();
     for matched in topic::matched(conn, topic)? {
         let mut one = conn.prepare_cached(&sql)?.query_row(named_params! { ":id": matched.id }, subscription)?;
-        one.lag = lag(conn, &one)?;
+        (one.lag, one.behind_since) = lag(conn, &one)?;
         found.push(one);
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
@@ -183,24 +183,30 @@ pub(super) fn subscription(row: &Row<'_>) -> rusqlite::Result<Subscription> {
         rate: row::rate(row)?,
         created_at: row.get("created_at")?,
         lag: 0,
-        behind_since: row.get("behind_since")?,
+        behind_since: None,
     })
 }
 
-/// How many events of its topics a subscription is behind.
-fn lag(conn: &Connection, of: &Subscription) -> rusqlite::Result<u64> {
-    let Some(next) = of.next else { return Ok(0) };
+/// How many events of its topics a subscription is behind, and when the oldest of them was published.
+fn lag(conn: &Connection, of: &Subscription) -> rusqlite::Result<(u64, Option<Timestamp>)> {
+    let Some(next) = of.next else { return Ok((0, None)) };
     let mut topics = conn.prepare_cached("select id, name from topic where n > 0")?;
     let topics: Vec<(i64, Topic)> =
         topics.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.filter_map(std::result::Result::ok).collect();
-    let sql = "select count(*) from event indexed by event_topic
+    let sql = "select count(*), min(id)
+        from event indexed by event_topic
         where topic_id = :topic and is_forgotten = 0 and id >= :next";
     let mut count = conn.prepare_cached(sql)?;
-    let mut lag = 0;
+    let (mut lag, mut oldest): (u64, Option<i64>) = (0, None);
     for (topic, _) in topics.iter().filter(|(_, name)| of.pattern.matches(name)) {
-        lag += count.query_row(named_params! { ":topic": topic, ":next": next.get() }, |row| row.get::<_, u64>(0))?;
+        let params = named_params! { ":topic": topic, ":next": next.get() };
+        let (n, first): (u64, Option<i64>) = count.query_row(params, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        lag += n;
+        oldest = oldest.into_iter().chain(first).min();
     }
-    Ok(lag)
+    let mut published = conn.prepare_cached("select published_at from event where id = :id")?;
+    let since = published.query_row(named_params! { ":id": oldest }, |row| row.get(0)).optional()?;
+    Ok((lag, since))
 }
 
 /// Stops or resumes the deliveries to a subscription; answers whether that changed anything.

@@ -164,18 +164,10 @@ pub(super) fn keep(tx: &Txn<'_>, pattern: &TopicPattern, keep: LogRetention) -> 
     Ok(())
 }
 
-/// What is kept of each topic: what its own settings say, then those of the patterns that it matches, the one that says
-/// most about it first, then the default.
+/// What is kept of a topic. A name that is none is a pattern's, and has no events.
 fn kept(topics: &[TopicTally], topic: &TopicTally) -> LogRetention {
-    let Ok(name) = Topic::new(&topic.name) else { return LogRetention::DEFAULT };
-    let mut rules: Vec<(TopicPattern, LogRetention)> = topics
-        .iter()
-        .filter(|rule| rule.keep != LogRetention::default())
-        .filter_map(|rule| Some((TopicPattern::new(&rule.name).ok()?, rule.keep)))
-        .filter(|(pattern, _)| pattern.matches(&name))
-        .collect();
-    rules.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.rank()));
-    rules.into_iter().fold(LogRetention::default(), |kept, (_, rule)| kept.or(rule)).or(LogRetention::DEFAULT)
+    let kept = Topic::new(&topic.name).map(|name| LogRetention::set_for(&name, topics));
+    kept.unwrap_or_default().or(LogRetention::DEFAULT)
 }
 
 /// Events that are no longer to be kept, at most `limit`.

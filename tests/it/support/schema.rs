@@ -53,10 +53,10 @@ pub(crate) fn fits(document: &Value, name: &str) {
     }
 }
 
-/// Where objects stand whose keys are ours; the names of labels are not.
+/// Where objects stand whose keys are ours; the names of labels and of what is wanted of an event are not.
 fn objects(value: &Value, place: String) -> Vec<String> {
     match value {
-        Value::Object(_) if place.ends_with("/labels") => Vec::new(),
+        Value::Object(_) if place.ends_with("/labels") || place.ends_with("/where") => Vec::new(),
         Value::Object(keys) => {
             let below =
                 keys.iter().flat_map(|(key, value)| objects(value, format!("{place}/{key}"))).collect::<Vec<_>>();

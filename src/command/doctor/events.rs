@@ -1,0 +1,253 @@
+//! Which subscriptions are behind, and what of it is wrong. Judged from facts that were gathered before.
+
+use std::time::Duration;
+
+use super::shell_words;
+use super::work::{LONG_PAUSE, LONG_WAIT};
+use crate::clock::Timestamp;
+use crate::job::{EventId, LogRetention, Queue, Subscription, Topic, TopicTally};
+use crate::render::{Finding, words};
+
+/// What is forgotten within this time, or within [`LATE`] of the time that it is kept, is to be cared for now.
+const SOON: Duration = Duration::from_secs(86_400);
+
+/// The last part of the time that an event is kept.
+const LATE: u32 = 4;
+
+/// What is known of the subscriptions.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// The present.
+    pub(super) now: Timestamp,
+    /// Each that has still to get events, and the first event on record from where it stands.
+    pub(super) behind: Vec<(Subscription, EventId)>,
+    /// Topics and rules.
+    pub(super) topics: Vec<TopicTally>,
+    /// Every queue.
+    pub(super) queues: Vec<Queue>,
+    /// How this queue file is named on the command line.
+    pub(super) qctl: String,
+}
+
+impl Facts {
+    /// What of it is wrong.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        self.behind.iter().filter_map(|(of, first)| self.finding(of, *first)).collect()
+    }
+
+    /// A subscription that gets nothing, or too little, and for too long or at the price of losing events.
+    fn finding(&self, of: &Subscription, first: EventId) -> Option<Finding> {
+        let lost = of.next.filter(|next| *next < first).map(|next| lost(next, first));
+        let left = self.time_left(of).filter(|_| of.lag > 0);
+        if lost.is_none() && !self.is_stuck(of, left.is_some()) {
+            return None;
+        }
+        let name = &of.name;
+        let mut message = match of.behind_since {
+            Some(since) => format!(
+                "subscription {name} is behind by {}, the oldest published {} ago",
+                words::count(usize::try_from(of.lag).unwrap_or(usize::MAX), "event"),
+                words::length(self.now.since(since))
+            ),
+            None => format!("subscription {name} has nothing left to get"),
+        };
+        let (why, mut cure) = self.why(of);
+        message.push_str(&why);
+        if let Some(lost) = lost {
+            message.push_str(&lost);
+        } else if let Some(left) = left {
+            message.push_str(&match left {
+                Duration::ZERO => "; the oldest will be forgotten next".to_owned(),
+                left => format!("; the oldest will be forgotten in {}", words::length(left)),
+            });
+            let longer = shell_words(["topic", "set", of.pattern.as_str(), "--keep"]);
+            cure.push_str(&format!("; to keep them longer: {} {longer} D", self.qctl));
+        }
+        Some(Finding::new("behind", message, cure))
+    }
+
+    /// Whether it does not come on as it should.
+    fn is_stuck(&self, of: &Subscription, is_short_of_time: bool) -> bool {
+        let Some(since) = of.behind_since else { return false };
+        let waits = self.now.since(since.max(of.created_at));
+        match of.paused_at {
+            Some(at) => self.now.since(at) > LONG_PAUSE || is_short_of_time,
+            None if self.is_served(of) => of.rate.is_none() && waits > LONG_WAIT,
+            None => waits > LONG_WAIT || is_short_of_time,
+        }
+    }
+
+    fn queue(&self, of: &Subscription) -> Option<&Queue> {
+        self.queues.iter().find(|queue| queue.name == of.queue)
+    }
+
+    fn is_served(&self, of: &Subscription) -> bool {
+        self.queue(of).is_some_and(|queue| queue.n_workers > 0)
+    }
+
+    /// Why it is behind, and what would change it.
+    fn why(&self, of: &Subscription) -> (String, String) {
+        let (name, queue, qctl) = (&of.name, &of.queue, &self.qctl);
+        let handler = if of.command.is_none() { " -- HANDLER" } else { "" };
+        if let Some(at) = of.paused_at {
+            let why = format!("; it has been paused for {}", words::length(self.now.since(at)));
+            return (why, format!("{qctl} subscription resume {name}"));
+        }
+        if !self.is_served(of) {
+            return (format!("; no live worker serves its queue {queue}"), format!("{qctl} work -Q {queue}{handler}"));
+        }
+        if self.queue(of).is_some_and(|queue| queue.paused_at.is_some()) {
+            return (format!("; its queue {queue} is paused"), format!("{qctl} queue resume {queue}"));
+        }
+        (
+            format!("; its queue {queue} is worked, and too much waits in it"),
+            format!(
+                "{qctl} work -Q {queue} -j N{handler}, or find out why its jobs take so long: {qctl} stats {queue}"
+            ),
+        )
+    }
+
+    /// How long the oldest event that it has still to get is kept, where that is soon over.
+    fn time_left(&self, of: &Subscription) -> Option<Duration> {
+        let age = self.now.since(of.behind_since?);
+        let topics =
+            self.topics.iter().filter(|topic| topic.events > 0).filter_map(|topic| Topic::new(&topic.name).ok());
+        let kept = topics
+            .filter(|topic| of.pattern.matches(topic))
+            .filter_map(|topic| LogRetention::set_for(&topic, &self.topics).or(LogRetention::DEFAULT).keep.flatten());
+        let keep = kept.min()?;
+        let left = keep.saturating_sub(age);
+        (left <= SOON.min(keep / LATE)).then_some(left)
+    }
+}
+
+/// That some of the log is gone before it got there. What of it was for it nobody can tell any more.
+fn lost(next: EventId, first: EventId) -> String {
+    match first.get() - 1 {
+        last if last == next.get() => format!("; event {next}, where it stood, is forgotten by now"),
+        last => format!("; events {next} to {last} are forgotten by now, and what of them was for it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Command, Labels, QueueName, QueueSettings, Rate, Tally, TopicPattern};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+    const HOUR: u64 = 3600;
+    const DAY: u64 = 86_400;
+
+    fn ago(secs: u64) -> Timestamp {
+        NOW.minus(Duration::from_secs(secs))
+    }
+
+    fn event(id: i64) -> EventId {
+        EventId::new(id).expect("positive")
+    }
+
+    fn name(text: &str) -> QueueName {
+        QueueName::new(text).expect("a name")
+    }
+
+    /// One that stands at event 7 and is three events behind, for so long.
+    fn behind(secs: u64) -> Subscription {
+        Subscription {
+            name: name("audit"),
+            pattern: TopicPattern::new(">").expect("a pattern"),
+            only: Labels::new(),
+            queue: name("slow"),
+            command: Some(Command::Shell(b"true".to_vec())),
+            paused_at: None,
+            next: Some(event(7)),
+            rate: None,
+            created_at: ago(30 * DAY),
+            lag: 3,
+            behind_since: Some(ago(secs)),
+        }
+    }
+
+    fn topic(keep: Option<u64>) -> TopicTally {
+        let keep = LogRetention { keep: keep.map(|secs| Some(Duration::from_secs(secs))), ..LogRetention::default() };
+        TopicTally { name: "order".to_owned(), events: 3, bytes: 0, last_at: None, keep }
+    }
+
+    fn facts(of: Subscription, n_workers: usize) -> Facts {
+        let queue = Queue {
+            name: name("slow"),
+            paused_at: None,
+            settings: QueueSettings::default(),
+            tally: Tally::default(),
+            oldest_ready: None,
+            n_workers,
+            served_until: None,
+        };
+        let behind = vec![(of, event(7))];
+        Facts { now: NOW, behind, topics: vec![topic(None)], queues: vec![queue], qctl: "qctl".to_owned() }
+    }
+
+    /// What is said, and the cure.
+    fn said(facts: &Facts) -> Option<(String, String)> {
+        facts.findings().into_iter().next().map(|finding| (finding.message, finding.hint))
+    }
+
+    #[test]
+    fn one_that_nobody_serves_is_behind_after_an_hour() {
+        assert_eq!(said(&facts(behind(HOUR), 0)), None);
+        let (message, cure) = said(&facts(behind(2 * HOUR), 0)).expect("a finding");
+        assert_eq!(
+            message,
+            "subscription audit is behind by 3 events, the oldest published 2h ago; no live worker serves its queue slow"
+        );
+        assert_eq!(cure, "qctl work -Q slow");
+        let bare = Subscription { command: None, ..behind(2 * HOUR) };
+        assert_eq!(said(&facts(bare, 0)).expect("a finding").1, "qctl work -Q slow -- HANDLER");
+        let new = Subscription { created_at: ago(60), ..behind(2 * HOUR) };
+        assert_eq!(said(&facts(new, 0)), None, "it was made a minute ago, of older events");
+    }
+
+    #[test]
+    fn one_that_is_served_is_behind_where_too_much_waits_and_not_where_a_rate_was_asked_for() {
+        let (message, cure) = said(&facts(behind(2 * HOUR), 1)).expect("a finding");
+        assert!(message.ends_with("its queue slow is worked, and too much waits in it"), "{message}");
+        assert!(cure.starts_with("qctl work -Q slow -j N"), "{cure}");
+        let rate = Some(Rate { n: 1, per: Duration::from_secs(1) });
+        assert_eq!(said(&facts(Subscription { rate, ..behind(6 * DAY + 23 * HOUR) }, 1)), None);
+        let mut paused = facts(behind(2 * HOUR), 1);
+        paused.queues[0].paused_at = Some(ago(HOUR));
+        assert_eq!(said(&paused).expect("a finding").1, "qctl queue resume slow");
+    }
+
+    #[test]
+    fn a_pause_is_told_after_a_day() {
+        let paused = |secs| Subscription { paused_at: Some(ago(secs)), ..behind(secs) };
+        assert_eq!(said(&facts(paused(DAY), 0)), None);
+        let (message, cure) = said(&facts(paused(DAY + HOUR), 1)).expect("a finding");
+        assert!(message.ends_with("; it has been paused for 1d 1h"), "{message}");
+        assert_eq!(cure, "qctl subscription resume audit");
+    }
+
+    #[test]
+    fn what_will_be_forgotten_soon_is_told_sooner() {
+        let short = |secs, keep| Facts { topics: vec![topic(Some(keep))], ..facts(behind(secs), 0) };
+        assert_eq!(said(&short(2000, HOUR)), None);
+        let (message, cure) = said(&short(3000, HOUR)).expect("a finding");
+        assert!(message.ends_with("; the oldest will be forgotten in 10m"), "{message}");
+        assert_eq!(cure, "qctl work -Q slow; to keep them longer: qctl topic set '>' --keep D");
+        assert!(said(&short(HOUR, HOUR)).expect("a finding").0.ends_with("will be forgotten next"));
+        assert!(!said(&facts(behind(5 * DAY), 0)).expect("a finding").0.contains("forgotten"));
+        assert!(said(&facts(behind(6 * DAY + HOUR), 0)).expect("a finding").0.ends_with("forgotten in 23h"));
+    }
+
+    #[test]
+    fn what_is_forgotten_already_is_told_even_where_nothing_is_left() {
+        let lost = |first, lag| {
+            let of = Subscription { lag, behind_since: (lag > 0).then(|| ago(60)), ..behind(60) };
+            Facts { behind: vec![(of.clone(), event(first))], ..facts(of, 0) }
+        };
+        let said = |first, lag| said(&lost(first, lag)).expect("a finding").0;
+        assert!(said(8, 1).ends_with("; event 7, where it stood, is forgotten by now"), "{}", said(8, 1));
+        assert!(said(11, 0).starts_with("subscription audit has nothing left to get; no live"), "{}", said(11, 0));
+        assert!(said(11, 0).ends_with("; events 7 to 10 are forgotten by now, and what of them was for it"));
+    }
+}
