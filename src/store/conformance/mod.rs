@@ -7,6 +7,7 @@
 pub(crate) mod bench;
 pub(crate) mod change;
 pub(crate) mod crowd;
+mod event;
 pub(crate) mod keep;
 pub(crate) mod key;
 pub(crate) mod likeness;
@@ -14,6 +15,7 @@ pub(crate) mod look;
 mod model;
 pub(crate) mod output;
 pub(crate) mod pause;
+pub(crate) mod publish;
 pub(crate) mod push;
 pub(crate) mod recorded;
 pub(crate) mod settlement;
@@ -226,6 +228,22 @@ macro_rules! suite {
                 jobs_that_nobody_makes_ready_are_told_the_longest_due_first
                 a_queue_remembers_when_it_was_last_served
                 the_version_changes_whenever_someone_else_changed_something
+            }
+            publish {
+                each_subscription_to_a_topic_gets_its_events_as_jobs_of_its_own
+                an_event_without_a_payload_is_not_one_with_an_empty_one
+                without_a_subscription_an_event_is_on_record
+                what_becomes_of_one_delivery_is_no_concern_of_the_others
+                an_event_comes_with_all_of_its_deliveries_or_not_at_all
+                sixteen_subscriptions_get_an_event_at_once_and_seventeen_from_workers
+                a_subscription_may_want_only_events_with_some_labels_or_fields
+                a_label_and_a_field_of_one_name_may_both_be_what_is_wanted
+                who_wants_an_event_not_is_not_counted_and_not_behind
+                a_key_publishes_one_event_in_its_topic_until_its_time
+                no_two_events_have_one_number_also_when_the_last_was_forgotten
+                a_topic_leads_to_the_subscriptions_whose_patterns_match_it
+                a_topic_of_sixteen_tokens_is_found_by_each_way_to_write_it
+                deliveries_of_one_event_are_made_in_the_order_of_the_subscriptions
             }
             crowd {
                 many_may_push_at_once_and_each_key_makes_one_job
