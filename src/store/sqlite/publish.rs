@@ -220,9 +220,12 @@ struct Behind {
 }
 
 impl Behind {
-    /// When it may get the next portion.
-    fn due(&self) -> Timestamp {
-        self.rate.map_or(self.delivered_at, |rate| self.delivered_at.plus(rate.pause()))
+    /// When it may get the next portion: at once without a rate, and where the clock was set back since the last one.
+    fn due(&self, now: Timestamp) -> Timestamp {
+        match self.rate {
+            Some(rate) if self.delivered_at <= now => self.delivered_at.plus(rate.pause()),
+            Some(_) | None => now,
+        }
     }
 }
 
@@ -275,7 +278,7 @@ pub(super) struct CaughtUp {
 /// Delivers a portion to each subscription that is behind, and moves it on in the same transaction.
 pub(super) fn catch_up(tx: &Txn<'_>, serving: &Serving, now: Timestamp) -> Result<CaughtUp> {
     let mut done = CaughtUp::default();
-    for behind in behind(tx, serving).explain(tx.path())?.into_iter().filter(|behind| behind.due() <= now) {
+    for behind in behind(tx, serving).explain(tx.path())?.into_iter().filter(|behind| behind.due(now) <= now) {
         let (next, n_delivered) = advance(tx, &behind, now)?;
         if n_delivered > 0 {
             done.queue_ids.push(behind.matched.queue_id);
@@ -355,6 +358,10 @@ fn log_from(conn: &Connection, first: i64) -> rusqlite::Result<Vec<Entry>> {
 }
 
 /// When the next portion may be delivered.
-pub(super) fn next_delivery(conn: &Connection, serving: &Serving) -> rusqlite::Result<Option<Timestamp>> {
-    Ok(behind(conn, serving)?.iter().map(Behind::due).min())
+pub(super) fn next_delivery(
+    conn: &Connection,
+    serving: &Serving,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(behind(conn, serving)?.iter().map(|behind| behind.due(now)).min())
 }
