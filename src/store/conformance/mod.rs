@@ -4,6 +4,7 @@
 //! but the trait. [`suite!`] makes a test of each for one engine, which tells only how it is opened.
 //! No promise waits or asks what time it is.
 
+pub(crate) mod behind;
 pub(crate) mod bench;
 pub(crate) mod change;
 pub(crate) mod crowd;
@@ -244,6 +245,24 @@ macro_rules! suite {
                 a_topic_leads_to_the_subscriptions_whose_patterns_match_it
                 a_topic_of_sixteen_tokens_is_found_by_each_way_to_write_it
                 deliveries_of_one_event_are_made_in_the_order_of_the_subscriptions
+            }
+            behind {
+                what_is_left_to_workers_is_delivered_by_those_that_serve_its_queue
+                events_are_delivered_in_the_order_of_publication_whoever_does_it
+                a_backlog_is_delivered_in_portions_and_each_event_once
+                many_workers_and_publishers_deliver_each_event_once_and_in_order
+                a_log_of_other_topics_is_passed_over_in_portions
+                a_new_subscription_begins_where_it_asks_to
+                a_rewound_subscription_gets_again_what_was_published_from_there_on
+                rewound_to_what_is_new_a_subscription_passes_over_its_backlog
+                a_backlog_is_delivered_at_its_rate
+                no_rate_is_missed_by_far_also_where_it_is_no_round_one
+                a_rewind_may_have_a_rate_and_new_events_wait_behind
+                a_clock_that_was_set_back_holds_up_no_backlog_without_a_rate
+                a_queue_in_which_much_waits_gets_no_more_until_there_is_room
+                what_nobody_works_stays_behind_and_costs_the_others_nothing
+                a_backlog_that_was_forgotten_whole_is_none
+                who_waits_for_events_only_is_told_when_to_look
             }
             crowd {
                 many_may_push_at_once_and_each_key_makes_one_job
