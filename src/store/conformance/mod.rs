@@ -9,6 +9,7 @@ pub(crate) mod bench;
 pub(crate) mod change;
 pub(crate) mod crowd;
 mod event;
+pub(crate) mod event_log;
 pub(crate) mod keep;
 pub(crate) mod key;
 pub(crate) mod likeness;
@@ -21,6 +22,7 @@ pub(crate) mod push;
 pub(crate) mod recorded;
 pub(crate) mod settlement;
 mod step;
+pub(crate) mod subscribed;
 pub(crate) mod turn;
 pub(crate) mod unrecorded;
 pub(crate) mod wish;
@@ -263,6 +265,35 @@ macro_rules! suite {
                 what_nobody_works_stays_behind_and_costs_the_others_nothing
                 a_backlog_that_was_forgotten_whole_is_none
                 who_waits_for_events_only_is_told_when_to_look
+            }
+            subscribed {
+                a_subscription_comes_back_as_it_was_made
+                the_same_subscription_once_more_changes_nothing
+                another_subscription_of_the_same_name_is_refused_and_nothing_is_done
+                a_removed_subscription_gets_nothing_more_and_what_it_got_stays
+                a_queue_stays_while_a_subscription_delivers_to_it
+                a_paused_subscription_gets_later_what_was_published_meanwhile
+                a_pause_leaves_a_queue_alone_that_others_use_too
+                what_is_said_of_a_queue_counts_for_deliveries_from_then_on
+                a_delivery_runs_as_its_subscription_says
+                two_subscriptions_may_share_a_queue_and_each_gets_its_own
+                those_that_would_get_a_topic_are_told_by_name_with_how_they_stand
+            }
+            event_log {
+                events_are_read_in_their_order_from_any_on
+                a_place_in_the_log_is_the_first_event_from_there_on
+                topics_tell_what_they_have_on_record
+                an_event_is_on_record_for_a_week_unless_something_is_set
+                of_a_topic_the_newest_events_are_kept_by_number_and_by_bytes
+                what_says_most_about_a_topic_counts_first_and_the_rest_fills_in
+                what_is_set_stays_until_it_is_set_anew
+                an_event_is_on_record_for_as_long_as_it_holds_its_key
+                an_event_with_deliveries_keeps_its_payload_until_the_last_of_them_is_forgotten
+                an_event_on_record_outlives_its_deliveries
+                events_are_forgotten_in_portions
+                a_time_far_away_and_a_clock_that_was_set_back_forget_nothing_too_early
+                a_copy_has_the_events_and_subscriptions
+                a_queue_without_events_has_none_to_tell_of
             }
             crowd {
                 many_may_push_at_once_and_each_key_makes_one_job
