@@ -269,9 +269,12 @@ pub struct Rate {
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl Rate {
-    /// How long after a portion the next one may come.
+    /// How long after a portion the next one may come: as long as a whole number of them takes, or what is left over of
+    /// each portion would add up to a much lower rate.
     pub fn pause(self) -> Duration {
-        (self.per / self.n).max(SHORTEST_PAUSE)
+        let (n, per) = (u128::from(self.n), self.per.as_millis());
+        let in_shortest = (SHORTEST_PAUSE.as_millis() * n).div_ceil(per.max(1)).max(1);
+        Duration::from_millis(u64::try_from((in_shortest * per).div_ceil(n.max(1))).unwrap_or(u64::MAX))
     }
 
     /// How large a portion may be that comes `since` the last one: nobody catches up on more than a second.

@@ -4,9 +4,12 @@
 //! but the trait. [`suite!`] makes a test of each for one engine, which tells only how it is opened.
 //! No promise waits or asks what time it is.
 
+pub(crate) mod behind;
 pub(crate) mod bench;
 pub(crate) mod change;
 pub(crate) mod crowd;
+mod event;
+pub(crate) mod event_log;
 pub(crate) mod keep;
 pub(crate) mod key;
 pub(crate) mod likeness;
@@ -14,10 +17,12 @@ pub(crate) mod look;
 mod model;
 pub(crate) mod output;
 pub(crate) mod pause;
+pub(crate) mod publish;
 pub(crate) mod push;
 pub(crate) mod recorded;
 pub(crate) mod settlement;
 mod step;
+pub(crate) mod subscribed;
 pub(crate) mod turn;
 pub(crate) mod unrecorded;
 pub(crate) mod wish;
@@ -226,6 +231,69 @@ macro_rules! suite {
                 jobs_that_nobody_makes_ready_are_told_the_longest_due_first
                 a_queue_remembers_when_it_was_last_served
                 the_version_changes_whenever_someone_else_changed_something
+            }
+            publish {
+                each_subscription_to_a_topic_gets_its_events_as_jobs_of_its_own
+                an_event_without_a_payload_is_not_one_with_an_empty_one
+                without_a_subscription_an_event_is_on_record
+                what_becomes_of_one_delivery_is_no_concern_of_the_others
+                an_event_comes_with_all_of_its_deliveries_or_not_at_all
+                sixteen_subscriptions_get_an_event_at_once_and_seventeen_from_workers
+                a_subscription_may_want_only_events_with_some_labels_or_fields
+                a_label_and_a_field_of_one_name_may_both_be_what_is_wanted
+                who_wants_an_event_not_is_not_counted_and_not_behind
+                a_key_publishes_one_event_in_its_topic_until_its_time
+                no_two_events_have_one_number_also_when_the_last_was_forgotten
+                a_topic_leads_to_the_subscriptions_whose_patterns_match_it
+                a_topic_of_sixteen_tokens_is_found_by_each_way_to_write_it
+                deliveries_of_one_event_are_made_in_the_order_of_the_subscriptions
+            }
+            behind {
+                what_is_left_to_workers_is_delivered_by_those_that_serve_its_queue
+                events_are_delivered_in_the_order_of_publication_whoever_does_it
+                a_backlog_is_delivered_in_portions_and_each_event_once
+                many_workers_and_publishers_deliver_each_event_once_and_in_order
+                a_log_of_other_topics_is_passed_over_in_portions
+                a_new_subscription_begins_where_it_asks_to
+                a_rewound_subscription_gets_again_what_was_published_from_there_on
+                rewound_to_what_is_new_a_subscription_passes_over_its_backlog
+                a_backlog_is_delivered_at_its_rate
+                no_rate_is_missed_by_far_also_where_it_is_no_round_one
+                a_rewind_may_have_a_rate_and_new_events_wait_behind
+                a_clock_that_was_set_back_holds_up_no_backlog_without_a_rate
+                a_queue_in_which_much_waits_gets_no_more_until_there_is_room
+                what_nobody_works_stays_behind_and_costs_the_others_nothing
+                a_backlog_that_was_forgotten_whole_is_none
+                who_waits_for_events_only_is_told_when_to_look
+            }
+            subscribed {
+                a_subscription_comes_back_as_it_was_made
+                the_same_subscription_once_more_changes_nothing
+                another_subscription_of_the_same_name_is_refused_and_nothing_is_done
+                a_removed_subscription_gets_nothing_more_and_what_it_got_stays
+                a_queue_stays_while_a_subscription_delivers_to_it
+                a_paused_subscription_gets_later_what_was_published_meanwhile
+                a_pause_leaves_a_queue_alone_that_others_use_too
+                what_is_said_of_a_queue_counts_for_deliveries_from_then_on
+                a_delivery_runs_as_its_subscription_says
+                two_subscriptions_may_share_a_queue_and_each_gets_its_own
+                those_that_would_get_a_topic_are_told_by_name_with_how_they_stand
+            }
+            event_log {
+                events_are_read_in_their_order_from_any_on
+                a_place_in_the_log_is_the_first_event_from_there_on
+                topics_tell_what_they_have_on_record
+                an_event_is_on_record_for_a_week_unless_something_is_set
+                of_a_topic_the_newest_events_are_kept_by_number_and_by_bytes
+                what_says_most_about_a_topic_counts_first_and_the_rest_fills_in
+                what_is_set_stays_until_it_is_set_anew
+                an_event_is_on_record_for_as_long_as_it_holds_its_key
+                an_event_with_deliveries_keeps_its_payload_until_the_last_of_them_is_forgotten
+                an_event_on_record_outlives_its_deliveries
+                events_are_forgotten_in_portions
+                a_time_far_away_and_a_clock_that_was_set_back_forget_nothing_too_early
+                a_copy_has_the_events_and_subscriptions
+                a_queue_without_events_has_none_to_tell_of
             }
             crowd {
                 many_may_push_at_once_and_each_key_makes_one_job

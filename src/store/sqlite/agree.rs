@@ -85,7 +85,8 @@ const IMPOSSIBLE_IN: [(Annex, &str, &str); 4] = [
     // A topic goes with the last event that it has on record; those that only jobs still have are of none.
     (
         Annex::Topics,
-        "event is without its topic or its payload",
+        "published event is without its topic or its payload",
+        // One that is no longer on record needs no topic; it is there for the payload of its deliveries.
         "select id from event
          where (is_forgotten = 0 and topic_id not in (select id from topic))
             or (payload_id is not null and payload_id not in (select id from payload))",
@@ -250,7 +251,7 @@ fn annex_readers(annexes: &[Annex]) -> Vec<(&'static str, String, Reader)> {
     let readers: [(Annex, &'static str, &str, Reader); 4] = [
         (Annex::Steps, "step", recorded::ALL_SQL, |row| recorded::step(row).map(drop)),
         (Annex::Topics, "topic", topic::ALL_SQL, |row| topic::tally(row).map(drop)),
-        (Annex::Topics, "event", subscription::EVENTS_SQL, |row| subscription::event(row).map(drop)),
+        (Annex::Topics, "published event", subscription::EVENTS_SQL, |row| subscription::event(row).map(drop)),
         (Annex::Topics, "subscription", subscription::ALL_SQL, |row| subscription::subscription(row).map(drop)),
     ];
     let present = readers.into_iter().filter(|(annex, ..)| annexes.contains(annex));

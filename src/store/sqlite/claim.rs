@@ -58,7 +58,7 @@ fn glance(
                         and state in ('scheduled', 'ready') and expires_at <= :now)",
     )?;
     let is_due: bool = due.query_row(named_params! { ":now": now }, |row| row.get(0))?;
-    let next_delivery = next_delivery(&look, &front, turn.serving)?;
+    let next_delivery = next_delivery(&look, &front, turn.serving, now)?;
     let is_due = is_due || next_delivery.is_some_and(|due| due <= now);
     let has_work = is_due || (turn.n_wanted > 0 && front.first().is_some());
     Ok((front, next_delivery, has_work))
@@ -82,14 +82,19 @@ fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) ->
     front.follow(tx, &tx.moved_since()).explain(tx.path())?;
     let claimed = claim(tx, turn.worker, &mut front, n_wanted, now).explain(tx.path())?;
     let promoted = open_queues(tx, &promoted.queue_ids).explain(tx.path())?;
-    let next_delivery = next_delivery(tx, &front, turn.serving).explain(tx.path())?;
+    let next_delivery = next_delivery(tx, &front, turn.serving, now).explain(tx.path())?;
     let next_due = earliest(front.next_due(tx).explain(tx.path())?, next_delivery);
     Ok((Turned { settled, claimed, expired, promoted, next_due, is_behind }, front))
 }
 
 /// When a subscription that is behind may get its next portion of events.
-fn next_delivery(conn: &Connection, front: &Front, serving: &Serving) -> rusqlite::Result<Option<Timestamp>> {
-    if front.has_topics() { publish::next_delivery(conn, serving) } else { Ok(None) }
+fn next_delivery(
+    conn: &Connection,
+    front: &Front,
+    serving: &Serving,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Timestamp>> {
+    if front.has_topics() { publish::next_delivery(conn, serving, now) } else { Ok(None) }
 }
 
 /// The earlier of two times that may not be.

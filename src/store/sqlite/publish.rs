@@ -220,9 +220,12 @@ struct Behind {
 }
 
 impl Behind {
-    /// When it may get the next portion.
-    fn due(&self) -> Timestamp {
-        self.rate.map_or(self.delivered_at, |rate| self.delivered_at.plus(rate.pause()))
+    /// When it may get the next portion: at once without a rate, and where the clock was set back since the last one.
+    fn due(&self, now: Timestamp) -> Timestamp {
+        match self.rate {
+            Some(rate) if self.delivered_at <= now => self.delivered_at.plus(rate.pause()),
+            Some(_) | None => now,
+        }
     }
 }
 
@@ -275,7 +278,7 @@ pub(super) struct CaughtUp {
 /// Delivers a portion to each subscription that is behind, and moves it on in the same transaction.
 pub(super) fn catch_up(tx: &Txn<'_>, serving: &Serving, now: Timestamp) -> Result<CaughtUp> {
     let mut done = CaughtUp::default();
-    for behind in behind(tx, serving).explain(tx.path())?.into_iter().filter(|behind| behind.due() <= now) {
+    for behind in behind(tx, serving).explain(tx.path())?.into_iter().filter(|behind| behind.due(now) <= now) {
         let (next, n_delivered) = advance(tx, &behind, now)?;
         if n_delivered > 0 {
             done.queue_ids.push(behind.matched.queue_id);
@@ -355,6 +358,115 @@ fn log_from(conn: &Connection, first: i64) -> rusqlite::Result<Vec<Entry>> {
 }
 
 /// When the next portion may be delivered.
-pub(super) fn next_delivery(conn: &Connection, serving: &Serving) -> rusqlite::Result<Option<Timestamp>> {
-    Ok(behind(conn, serving)?.iter().map(Behind::due).min())
+pub(super) fn next_delivery(
+    conn: &Connection,
+    serving: &Serving,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(behind(conn, serving)?.iter().map(|behind| behind.due(now)).min())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::job::{Context, EnvVars, From, NewSubscription, QueueName, QueueSettings, Terms};
+    use crate::store::sqlite::SqliteStore;
+    use crate::store::{Access, Store as _, Topics as _};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000_000_000);
+
+    /// A queue with two subscriptions to everything.
+    fn store() -> (tempfile::TempDir, SqliteStore) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = SqliteStore::open(&folder.path().join("queue.db"), Access::Create).expect("a store");
+        for name in ["a", "b"] {
+            let name = QueueName::new(name).expect("a name");
+            let new = NewSubscription {
+                queue: name.clone(),
+                name,
+                pattern: TopicPattern::new(">").expect("a pattern"),
+                only: Where::new(),
+                command: None,
+                env: EnvVars::new(),
+                context: Context { cwd: b"/".to_vec(), env: Vec::new(), terms: Terms::default() },
+                own: QueueSettings::default(),
+                from: From::New,
+                rate: None,
+            };
+            let _ = store.subscribe(&new, NOW).expect("a subscription");
+        }
+        (folder, store)
+    }
+
+    fn event(is_lazy: bool) -> NewEvent {
+        let topic = Topic::new("t").expect("a topic");
+        let (key, payload) = (Some("k".to_owned()), Some(b"payload".to_vec()));
+        NewEvent { topic, key, key_until: NOW, labels: Labels::new(), payload, is_lazy }
+    }
+
+    fn count(store: &SqliteStore, what: &str) -> i64 {
+        store.conn.query_row(&format!("select count(*) from {what}"), [], |row| row.get(0)).expect("a count")
+    }
+
+    /// How many rows there are of all that a publish writes.
+    fn counts(store: &SqliteStore) -> [i64; 4] {
+        ["job", "event", "payload", "topic"].map(|what| count(store, what))
+    }
+
+    fn fail_at(store: &SqliteStore, what: &str) {
+        let sql = format!("create trigger fail before {what} begin select raise(abort, 'a full disk'); end");
+        store.conn.execute_batch(&sql).expect("a trigger");
+    }
+
+    fn turn(store: &mut SqliteStore) -> Result<()> {
+        let serving = Serving::default();
+        let worker = crate::job::WorkerId::new(1);
+        let turn = crate::store::Turn { worker, settlements: &[], output: &[], serving: &serving, n_wanted: 0 };
+        store.turn(&turn, NOW).map(drop)
+    }
+
+    #[test]
+    fn where_one_delivery_cannot_be_made_nothing_was_published() {
+        for place in ["insert on job when new.subscription = 'b'", "insert on event", "update on topic"] {
+            let (_folder, mut store) = store();
+            fail_at(&store, place);
+            store.publish(&event(false), NOW).expect_err("one is refused");
+            assert_eq!(counts(&store), [0; 4], "{place}");
+            store.conn.execute_batch("drop trigger fail").expect("gone");
+            let published = store.publish(&event(false), NOW).expect("now it can be");
+            assert_eq!((published.id.get(), published.outcome), (1, PublishOutcome::Created), "its key is not held");
+            assert_eq!((counts(&store), store.examine().expect("a look").len()), ([2, 1, 1, 1], 0));
+        }
+    }
+
+    #[test]
+    fn where_the_cursor_cannot_be_moved_nothing_was_delivered() {
+        for place in ["update of next_event on subscription when old.name = 'b'", "update of deliveries on event"] {
+            let (_folder, mut store) = store();
+            store.publish(&event(true), NOW).expect("it is published");
+            fail_at(&store, place);
+            turn(&mut store).expect_err("one is refused");
+            assert_eq!((counts(&store), store.subscriptions().expect("a look")[0].lag), ([0, 1, 1, 1], 1), "{place}");
+            store.conn.execute_batch("drop trigger fail").expect("gone");
+            turn(&mut store).expect("now it can be");
+            turn(&mut store).expect("and once more");
+            assert_eq!((counts(&store), store.strays().expect("a look").len()), ([2, 1, 1, 1], 0));
+        }
+    }
+
+    #[test]
+    fn a_payload_is_stored_once_and_goes_with_the_last_that_has_it() {
+        let (_folder, mut store) = store();
+        store.publish(&event(false), NOW).expect("it is published");
+        let ids = [1, 2].map(|id| crate::job::JobId::new(id).expect("a number"));
+        assert_eq!(counts(&store), [2, 1, 1, 1]);
+        store.prune_events(NOW.plus(Duration::from_secs(8 * 24 * 3600))).expect("it is forgotten");
+        assert_eq!(counts(&store), [2, 1, 1, 0], "deliveries are still to have it");
+        store.forget(&ids[..1], &StateKind::ALL).expect("gone");
+        assert_eq!(counts(&store), [1, 1, 1, 0]);
+        store.forget(&ids[1..], &StateKind::ALL).expect("gone");
+        assert_eq!(counts(&store), [0; 4]);
+    }
 }

@@ -16,10 +16,10 @@ use crate::store::{Result, Subscribed};
 /// Makes a subscription.
 pub(super) fn subscribe(tx: &Txn<'_>, new: &NewSubscription, now: Timestamp) -> Result<Subscribed> {
     Annex::Topics.build(tx).explain(tx.path())?;
-    let queue_id = queue_id(tx, &new.queue)?;
-    if let Some(is_same) = compare(tx, new, queue_id).explain(tx.path())? {
+    if let Some(is_same) = compare(tx, new).explain(tx.path())? {
         return Ok(if is_same { Subscribed::Existing } else { Subscribed::Other });
     }
+    let queue_id = queue_id(tx, &new.queue)?;
     let sql = "select settings from queue where id = :id";
     let settings: QueueSettings = tx
         .prepare_cached(sql)
@@ -58,16 +58,16 @@ pub(super) fn subscribe(tx: &Txn<'_>, new: &NewSubscription, now: Timestamp) -> 
 
 /// Whether the subscription of this name that is there is the same; `None` where none is. Where it began, and
 /// which variables it was made among, is past.
-fn compare(conn: &Connection, new: &NewSubscription, queue_id: i64) -> rusqlite::Result<Option<bool>> {
-    let sql = "select pattern is :pattern and queue_id is :queue_id and only_where is :only and own is :own
+fn compare(conn: &Connection, new: &NewSubscription) -> rusqlite::Result<Option<bool>> {
+    let sql = "select pattern is :pattern and queue.name is :queue and only_where is :only and own is :own
           and is_shell is :is_shell and command is :command and subscription.env is :env and cwd is :cwd
-        from subscription join context on context.id = context_id
-        where name = :name";
+        from subscription join context on context.id = context_id join queue on queue.id = queue_id
+        where subscription.name = :name";
     let (is_shell, command) = row::command_columns(new.command.as_ref());
     let params = named_params! {
         ":name": new.name,
         ":pattern": new.pattern.as_str(),
-        ":queue_id": queue_id,
+        ":queue": new.queue,
         ":only": row::labels_column(&new.only),
         ":own": terms::settings_column(&new.own),
         ":is_shell": is_shell,

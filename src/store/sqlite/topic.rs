@@ -53,12 +53,13 @@ pub(super) fn matched(conn: &Connection, topic: &Topic) -> rusqlite::Result<Vec<
 }
 
 fn with_pattern(conn: &Connection, pattern: &str) -> rusqlite::Result<Vec<Matched>> {
-    let sql = "select subscription.id, queue_id, queue.name as queue, subscription.paused_at is not null as is_paused,
-          next_event, only_where
-        from subscription join queue on queue.id = queue_id
-        where pattern = :pattern";
-    conn.prepare_cached(sql)?.query_map(named_params! { ":pattern": pattern }, row_matched)?.collect()
+    conn.prepare_cached(WITH_PATTERN_SQL)?.query_map(named_params! { ":pattern": pattern }, row_matched)?.collect()
 }
+
+const WITH_PATTERN_SQL: &str = "select subscription.id, queue_id, queue.name as queue,
+      subscription.paused_at is not null as is_paused, next_event, only_where
+    from subscription join queue on queue.id = queue_id
+    where pattern = :pattern";
 
 fn row_matched(row: &Row<'_>) -> rusqlite::Result<Matched> {
     Ok(Matched {
@@ -73,9 +74,11 @@ fn row_matched(row: &Row<'_>) -> rusqlite::Result<Matched> {
 
 /// Whether there is a pattern that begins with these tokens and has more. `/` is what follows the dot.
 fn goes_on(conn: &Connection, tokens: &str) -> rusqlite::Result<bool> {
-    let sql = "select exists (select 1 from subscription where pattern > :tokens || '.' and pattern < :tokens || '/')";
-    conn.prepare_cached(sql)?.query_row(named_params! { ":tokens": tokens }, |row| row.get(0))
+    conn.prepare_cached(GOES_ON_SQL)?.query_row(named_params! { ":tokens": tokens }, |row| row.get(0))
 }
+
+const GOES_ON_SQL: &str =
+    "select exists (select 1 from subscription where pattern > :tokens || '.' and pattern < :tokens || '/')";
 
 /// The number of a topic, which is made if there is none of this name.
 pub(super) fn topic_id(tx: &Txn<'_>, name: &str) -> Result<i64> {
@@ -258,4 +261,51 @@ fn drop_unneeded(tx: &Txn<'_>, id: i64) -> rusqlite::Result<()> {
         tx.prepare_cached(sql)?.execute(named_params! { ":id": payload })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::store::Access;
+    use crate::store::sqlite::schema;
+
+    /// How many steps SQLite takes to find who gets a topic, where so many others get something else.
+    fn steps(n_others: i64) -> (usize, i32) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("queue.db");
+        let mut conn = Connection::open(&path).expect("a file");
+        schema::ensure(&mut conn, &path, Access::Create).expect("a schema");
+        Annex::Topics.build(&conn).expect("its tables");
+        conn.execute("insert into queue (id, name) values (1, 'q')", []).expect("a queue");
+        let insert = "insert into subscription
+            (name, pattern, queue_id, created_at, own, context_id, priority, max_attempts)
+            values (:name, :pattern, 1, 0, '{}', 1, 0, 5)";
+        let subscribe = |name: String, pattern: &str| {
+            conn.execute(insert, named_params! { ":name": name, ":pattern": pattern }).expect("a subscription");
+        };
+        for n in 0..n_others {
+            let other =
+                ["order.new.x{}", "order.x{}", "x{}.new", "*.x{}.*", "order.new.eu.x{}", "x{}.>", "order.*.x{}.>"];
+            subscribe(format!("other-{n}"), &other[n as usize % other.len()].replace("{}", &n.to_string()));
+        }
+        for pattern in ["order.new.eu", "order.*.eu", "*.new.>", ">"] {
+            subscribe(pattern.to_owned(), pattern);
+        }
+        let topic = Topic::new("order.new.eu").expect("a topic");
+        let n_matched = matched(&conn, &topic).expect("a look").len();
+        let n_steps = [WITH_PATTERN_SQL, GOES_ON_SQL]
+            .map(|sql| conn.prepare_cached(sql).expect("it is at hand").get_status(StatementStatus::VmStep));
+        assert!(n_steps.iter().all(|&n| n > 0), "both were run");
+        (n_matched, n_steps.iter().sum())
+    }
+
+    #[test]
+    fn who_gets_a_topic_is_found_without_looking_at_the_others() {
+        // So few that each place in the tree is there in both.
+        let (n_matched, few) = steps(10);
+        assert_eq!((n_matched, few), (4, few));
+        assert_eq!(steps(2000), (4, few));
+    }
 }
