@@ -86,7 +86,7 @@ const IMPOSSIBLE_IN: [(Annex, &str, &str); 4] = [
         Annex::Topics,
         "event is without its topic or its payload",
         "select id from event
-         where topic_id not in (select id from topic)
+         where (is_forgotten = 0 and topic_id not in (select id from topic))
             or (payload_id is not null and payload_id not in (select id from payload))",
     ),
     (
