@@ -13,6 +13,7 @@
 
 mod checks;
 mod dose;
+mod events;
 mod garbage;
 mod killing;
 mod machine;
