@@ -102,9 +102,8 @@ impl Seen {
         };
         seen.events = events.query_map([], event)?.collect::<rusqlite::Result<_>>()?;
         let mut subscriptions = conn.prepare("select name, next_event from subscription")?;
-        seen.behind = subscriptions
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<_>>()?;
+        seen.behind =
+            subscriptions.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
         // A delivery has the payload of its event, and its topic, whether that is on record or not.
         let mut jobs = conn.prepare(
             "select subscription, event_id, job.payload_id is event.payload_id
