@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::annex::has_table;
 use crate::dose::Dose;
 use crate::strike;
 use crate::support::Sandbox;
@@ -78,26 +79,19 @@ impl Seen {
         }
         let conn = Connection::open_with_flags(queue.db(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        let n_tables = |names: &str| {
-            let sql = format!("select count(*) from sqlite_schema where type = 'table' and name in ({names})");
-            conn.query_row(&sql, [], |row| row.get::<_, i64>(0))
-        };
-        let n = n_tables("'topic', 'event', 'subscription'")?;
+        let tables = ["topic", "event", "subscription"].map(|name| has_table(&conn, name));
+        let n = tables.into_iter().collect::<rusqlite::Result<Vec<bool>>>()?.into_iter().filter(|is| *is).count();
         assert!(n == 0 || n == 3, "only {n} of the three tables");
         if n == 0 {
             return Ok(seen);
         }
         let mut events = conn.prepare(
-            "select event.id, topic.name, key, coalesce(body, '') from event join topic on topic.id = topic_id
+            "select event.id, topic.name, key, coalesce(body, x'') from event join topic on topic.id = topic_id
              left join payload on payload.id = payload_id
              where is_forgotten = 0",
         )?;
         let event = |row: &rusqlite::Row<'_>| {
-            let payload: Vec<u8> = row.get::<_, rusqlite::types::Value>(3).map(|value| match value {
-                rusqlite::types::Value::Blob(bytes) => bytes,
-                _ => Vec::new(),
-            })?;
-            let payload = String::from_utf8(payload).expect("text");
+            let payload = String::from_utf8(row.get(3)?).expect("text");
             Ok((row.get(0)?, Event { topic: row.get(1)?, key: row.get(2)?, payload }))
         };
         seen.events = events.query_map([], event)?.collect::<rusqlite::Result<_>>()?;

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::disk::Image;
 use super::workload::QUEUE;
+use crate::annex::has_table;
 use crate::support::Sandbox;
 
 /// What was found.
@@ -103,7 +104,6 @@ impl<'s> Bench<'s> {
             found.complaints.push(format!("the counters say {counted:?}, but there are {there:?}"));
         }
         found.paused = texts("select name from queue where paused_at is not null")?.into_iter().collect();
-        // Tables that a file has only once it needs them.
         if has_table(&conn, "step")? {
             self.check_steps(&conn, found)?;
         }
@@ -201,10 +201,6 @@ impl<'s> Bench<'s> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }
-}
-
-fn has_table(conn: &Connection, name: &str) -> rusqlite::Result<bool> {
-    conn.query_row("select exists (select 1 from sqlite_schema where name = ?)", [name], |row| row.get(0))
 }
 
 /// Reads what there is of events. Each is delivered to nobody twice, and whole, and in order.
