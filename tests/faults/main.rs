@@ -11,8 +11,10 @@
 //! Each test says at its end, in a line that begins with `faults:`, what it did: states replayed, points at
 //! which something was killed, jobs run.
 
+mod annex;
 mod checks;
 mod dose;
+mod events;
 mod garbage;
 mod killing;
 mod machine;

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::annex::has_table;
 use crate::dose::Dose;
 use crate::killing::{sweep, tell};
 use crate::strike::{self, Struck, may_trace};
@@ -100,13 +101,10 @@ impl Order {
     fn left(&self) -> Left {
         let conn = Connection::open_with_flags(self.queue.db(), OpenFlags::SQLITE_OPEN_READ_WRITE).expect("the queue");
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).expect("an option");
-        let mut query = match conn.prepare("select name, state from step") {
-            // Nobody came to a step.
-            Err(error) if error.to_string().contains("no such table") => {
-                return Left { records: Default::default(), effects: self.effects() };
-            }
-            query => query.expect("the steps"),
-        };
+        if !has_table(&conn, "step").expect("the schema") {
+            return Left { records: BTreeMap::new(), effects: self.effects() };
+        }
+        let mut query = conn.prepare("select name, state from step").expect("the steps");
         let records = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("the steps");
         let records = records.collect::<rusqlite::Result<_>>().expect("the steps");
         Left { records, effects: self.effects() }

@@ -227,6 +227,7 @@ pub(super) fn forget(tx: &Txn<'_>, now: Timestamp) -> Result<usize> {
     for &id in &ids {
         forget_one(tx, id).explain(tx.path())?;
     }
+    // Events that jobs still have may outlive their topic: nobody asks for it any more.
     let sql = "delete from topic where n = 0 and settings is null";
     tx.prepare_cached(sql).and_then(|mut delete| delete.execute([])).explain(tx.path())?;
     Ok(ids.len())

@@ -12,6 +12,9 @@ pub(super) struct Duties {
     paused: BTreeSet<String>,
     /// Steps that had begun, by job and name; whether they are to be recorded.
     steps: BTreeMap<(i64, String), bool>,
+    events: BTreeSet<i64>,
+    /// The first event of each subscription.
+    subscriptions: BTreeMap<String, i64>,
 }
 
 /// What must be found of a job.
@@ -42,6 +45,14 @@ impl Duties {
             self.steps.insert((fact.job, name.clone()), *is_recorded);
             return;
         }
+        if let What::Event(id) = fact.what {
+            self.events.insert(id);
+            return;
+        }
+        if let What::Subscribed { name, first } = &fact.what {
+            self.subscriptions.insert(name.clone(), *first);
+            return;
+        }
         let duty = self.jobs.entry(fact.job).or_default();
         if fact.what == What::Begin {
             let next = later.iter().map(|(_, fact)| fact).find(|one| one.job == fact.job && one.what != What::Begin);
@@ -54,7 +65,8 @@ impl Duties {
     /// What is not as it must be.
     pub(super) fn broken_by(&self, found: &Found) -> Option<String> {
         if found.is_missing {
-            return (!self.jobs.is_empty() || !self.steps.is_empty()).then(|| "there is no queue any more".to_owned());
+            let is_none = self.jobs.is_empty() && self.steps.is_empty() && self.events.is_empty();
+            return (!is_none).then(|| "there is no queue any more".to_owned());
         }
         if let Some(queue) = self.paused.difference(&found.paused).next() {
             return Some(format!("the queue {queue} is no longer paused"));
@@ -68,6 +80,9 @@ impl Duties {
             let must = if *is_recorded { "recorded" } else { "begun" };
             return Some(format!("step {step:?} is {:?}, and must be {must}", found.steps.get(step)));
         }
+        if let Some(loss) = self.undelivered(found) {
+            return Some(loss);
+        }
         self.jobs.iter().find_map(|(id, duty)| {
             let is_met = duty.now.is_met(found.jobs.get(id))
                 || duty
@@ -76,6 +91,25 @@ impl Duties {
                     .is_some_and(|next| next.as_ref().is_none_or(|next| next.is_met(found.jobs.get(id))));
             (!is_met).then(|| format!("job {id} is {:?}, and must be {duty:?}", found.jobs.get(id)))
         })
+    }
+
+    /// What is not known of events that were published and of subscriptions to them.
+    fn undelivered(&self, found: &Found) -> Option<String> {
+        if let Some(event) = self.events.difference(&found.events).next() {
+            return Some(format!("event {event} is gone"));
+        }
+        for (name, first) in &self.subscriptions {
+            let Some(next) = found.subscriptions.get(name) else {
+                return Some(format!("subscription {name} is gone"));
+            };
+            let is_known = |event: &i64| {
+                found.deliveries.contains(&(name.clone(), *event)) || next.is_some_and(|next| next <= *event)
+            };
+            if let Some(event) = self.events.range(first..).find(|event| !is_known(event)) {
+                return Some(format!("event {event} was not delivered to {name}, and will not be: {next:?}"));
+            }
+        }
+        None
     }
 }
 
@@ -87,7 +121,7 @@ impl Wish {
             What::Stands(state) => wish.state = Some(state.clone()).filter(|state| state != "ready"),
             What::Priority(priority) => wish.priority = *priority,
             What::Gone => wish.is_gone = true,
-            What::Begin | What::Paused(_) | What::Step { .. } => (),
+            What::Begin | What::Paused(_) | What::Step { .. } | What::Event(_) | What::Subscribed { .. } => (),
         }
         wish
     }

@@ -8,6 +8,7 @@
 
 mod disk;
 mod duty;
+mod events;
 mod replay;
 mod steps;
 mod trace;

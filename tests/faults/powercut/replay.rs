@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::disk::Image;
 use super::workload::QUEUE;
+use crate::annex::has_table;
 use crate::support::Sandbox;
 
 /// What was found.
@@ -20,6 +21,12 @@ pub(super) struct Found {
     pub(super) paused: BTreeSet<String>,
     /// The steps on record, by job and name, with the word for where each stands.
     pub(super) steps: BTreeMap<(i64, String), String>,
+    /// The events on record.
+    pub(super) events: BTreeSet<i64>,
+    /// What each subscription is to get next, if it is behind.
+    pub(super) subscriptions: BTreeMap<String, Option<i64>>,
+    /// Which subscription was delivered which event.
+    pub(super) deliveries: BTreeSet<(String, i64)>,
     /// What is wrong whatever was acknowledged.
     pub(super) complaints: Vec<String>,
 }
@@ -97,12 +104,17 @@ impl<'s> Bench<'s> {
             found.complaints.push(format!("the counters say {counted:?}, but there are {there:?}"));
         }
         found.paused = texts("select name from queue where paused_at is not null")?.into_iter().collect();
-        self.check_steps(&conn, found)?;
+        if has_table(&conn, "step")? {
+            self.check_steps(&conn, found)?;
+        }
+        if has_table(&conn, "event")? {
+            check_events(&conn, found)?;
+        }
         let mut query = conn.prepare(
             "select job.id, payload.body
             from job
             left join payload on payload.id = job.payload_id
-            where job.payload_id is not null",
+            where job.payload_id is not null and job.event_id is null",
         )?;
         let payloads = query.query_map([], |row| Ok((row.get(0)?, row.get::<_, Option<Vec<u8>>>(1)?)))?;
         for payload in payloads {
@@ -173,6 +185,18 @@ impl<'s> Bench<'s> {
         let mut after = found.clone();
         self.check(&mut after);
         found.complaints.append(&mut after.complaints);
+        let is_paused = |name: &String| found.paused.contains(name);
+        for (name, next) in after.subscriptions.iter().filter(|(name, _)| !is_paused(name)) {
+            let of = |found: &Found| found.deliveries.iter().filter(|(to, _)| to == name).map(|(_, id)| *id).collect();
+            let (before, now): (BTreeSet<i64>, BTreeSet<i64>) = (of(found), of(&after));
+            // From its first one on each gets all.
+            let first = before.first().copied().into_iter().chain(found.subscriptions[name]).min();
+            let all: BTreeSet<i64> =
+                found.events.iter().copied().filter(|id| first.is_some_and(|first| first <= *id)).collect();
+            if next.is_some() || now != all {
+                found.complaints.push(format!("{name} was to get {all:?} and got {now:?}; next it gets {next:?}"));
+            }
+        }
     }
 
     fn qctl(&self, words: &[&str]) -> (i32, String, String) {
@@ -182,6 +206,46 @@ impl<'s> Bench<'s> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }
+}
+
+/// Reads what there is of events. Each is delivered to nobody twice, and whole, and in order.
+fn check_events(conn: &Connection, found: &mut Found) -> rusqlite::Result<()> {
+    let mut query =
+        conn.prepare("select event.id, key, body from event left join payload on payload.id = payload_id")?;
+    for event in query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<Vec<u8>>>(2)?)))? {
+        let (id, key, body): (i64, String, _) = event?;
+        found.events.insert(id);
+        let line = format!("{key}\n").into_bytes();
+        let is_whole =
+            body.is_some_and(|body| body.len() == 20_000 && body.chunks(line.len()).all(|one| line.starts_with(one)));
+        if !is_whole {
+            found.complaints.push(format!("event {id} has not the payload that was published"));
+        }
+    }
+    let mut query = conn.prepare("select name, next_event from subscription")?;
+    found.subscriptions =
+        query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    let mut query = conn.prepare(
+        "select subscription, event_id, job.payload_id is event.payload_id and job.queue_id is subscription.queue_id
+         from job
+         left join event on event.id = event_id
+         left join subscription on subscription.name = job.subscription
+         where event_id is not null
+         order by job.id",
+    )?;
+    let mut last: BTreeMap<String, i64> = BTreeMap::new();
+    found.deliveries.clear();
+    for job in query.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get::<_, bool>(2)?)))? {
+        let (delivery, is_whole): ((String, i64), _) = job?;
+        if !is_whole {
+            found.complaints.push(format!("the delivery {delivery:?} is without its payload or its queue"));
+        }
+        if last.insert(delivery.0.clone(), delivery.1).is_some_and(|last| last >= delivery.1) {
+            found.complaints.push(format!("{delivery:?} was delivered twice or out of order"));
+        }
+        found.deliveries.insert(delivery);
+    }
+    Ok(())
 }
 
 /// Makes a folder hold what a power cut left, and nothing else.

@@ -1,9 +1,9 @@
 //! What is recorded: scripts that use a queue as people do, and what qctl acknowledged in them.
 //!
 //! A script says what it was told in files of the folder [`SAID`], so that the recording holds it at
-//! its place among everything else: `push.WORD` and `import.WORD` hold ids as qctl printed them, `work.N` a
-//! worker's events, and `log` what an exit status 0 stands for. What may take a job away from where it was
-//! acknowledged to be is announced there by `begin ID`.
+//! its place among everything else: `push.WORD`, `import.WORD` and `publish.WORD` hold ids as qctl printed them,
+//! `work.N` a worker's events, and `log` what an exit status 0 stands for. What may take a job away from where it
+//! was acknowledged to be is announced there by `begin ID`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -27,6 +27,7 @@ queue() { word=$1; shift; qctl push "$@" ": $word" >said/push."$word"; }
 swell() { word=$1; yes "$word" | head -c 65536 | qctl push --stdin ": $word" >said/push."$word"; }
 work() { n=$1; shift; qctl work --log json "$@" 2>said/work."$n"; }
 log() { echo "$@" >>said/log; }
+event() { word=$1; shift; yes "$word" | head -c 20000 | qctl publish --stdin --key "$word" "$@" t.a >said/publish."$word"; }
 "#;
 
 /// Something that is recorded.
@@ -88,6 +89,33 @@ END
         qctl push --backoff fixed:0s --jitter none 'sh order' >said/push.order
         work 2 --drain"#,
     stride: 1,
+};
+
+/// Events that are delivered by whoever publishes and by workers, to subscriptions that are there before them or come
+/// later. What is logged of one is its first event.
+pub(super) const PUBLISHED: Workload = Workload {
+    name: "events and their deliveries",
+    script: r#"
+        queue first
+        work 0 --drain
+        qctl subscription add one 't.>' -- : && log subscribed one 1
+        qctl subscription add two '*.a' -Q shared --max-attempts 1 -- 'exit 3' && log subscribed two 1
+        event e-1; event e-2
+        work 1 --drain
+        event e-3 --lazy; event e-4
+        event e-3 >/dev/null
+        work 2 --max-jobs 1
+        work 3 --drain
+        qctl subscription add late '>' --from all -- : && log subscribed late 1
+        qctl subscription add new t.a -- : && log subscribed new 5
+        event e-5
+        qctl subscription pause one
+        event e-6
+        work 4 --drain -j 2
+        qctl subscription resume one
+        event e-7
+        work 5 --drain -j 2"#,
+    stride: 2,
 };
 
 pub(super) const ALL: [Workload; 6] = [
@@ -224,6 +252,13 @@ pub(super) enum What {
     Begin,
     /// Of a queue and no job.
     Paused(String),
+    /// This event is published.
+    Event(i64),
+    /// Of a subscription and no job; this is its first event.
+    Subscribed {
+        name: String,
+        first: i64,
+    },
     /// A step of it has begun, or is over.
     Step {
         name: String,
@@ -265,6 +300,7 @@ fn fact(file: &str, nth: usize, line: &str) -> Option<Fact> {
         // The second push of a key is answered with the first job, as that was.
         "push" if word == "k-2" => (number(line), What::Queued(": k-1".to_owned())),
         "push" => (number(line), What::Queued(format!(": {word}"))),
+        "publish" => (0, What::Event(number(line))),
         "import" => (number(line), What::Queued(format!(": {word}-{nth}"))),
         "work" => {
             let event: serde_json::Value = serde_json::from_str(line).ok()?;
@@ -280,6 +316,7 @@ fn fact(file: &str, nth: usize, line: &str) -> Option<Fact> {
                 "priority" => (number(object), What::Priority(number(words.next()?))),
                 "step-begun" => (number(object), What::Step { name: words.next()?.to_owned(), is_recorded: false }),
                 "step-over" => (number(object), What::Step { name: words.next()?.to_owned(), is_recorded: true }),
+                "subscribed" => (0, What::Subscribed { name: object.to_owned(), first: number(words.next()?) }),
                 "paused" => (0, What::Paused(object.to_owned())),
                 state => (number(object), What::Stands(state.to_owned())),
             }
