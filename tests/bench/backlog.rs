@@ -11,7 +11,7 @@ use crate::options::Options;
 use crate::place::Place;
 use crate::table::{Bar, Row, Table, Unit};
 use crate::timing::{Samples, now, time};
-use crate::trouble::{Outcome, Trouble};
+use crate::trouble::Outcome;
 use crate::turns::Runner;
 
 /// How many turns are taken on one queue before it is the other's.
@@ -76,29 +76,28 @@ pub(crate) fn rows(table: &mut Table, options: &Options) {
 
 /// Takes `n` turns on each queue, a block on the one and a block on the other.
 fn turns(what: &str, queues: [&PathBuf; 2], n: usize) -> Outcome<Vec<Row>> {
-    let store = |error: qctl::store::Error| Trouble::failed(error.to_string());
     let mut runners = Vec::new();
     for queue in queues {
-        runners.push((Runner::new(queue, Access::Existing).map_err(store)?, Samples::default(), Samples::default()));
+        runners.push((Runner::new(queue, Access::Existing)?, Samples::default(), Samples::default()));
     }
     // The first block meets an empty cache.
     for block in 0..=n.div_ceil(BLOCK) {
         for (runner, bare, durable) in &mut runners {
             for _ in 0..BLOCK {
                 let started = now();
-                runner.turn().map_err(store)?;
+                runner.turn()?;
                 let took = now() - started;
-                runner.sync().map_err(store)?;
+                runner.sync()?;
                 if block > 0 {
                     bare.add(took);
                     durable.add(now() - started);
                 }
             }
-            runner.tidy().map_err(store)?;
+            runner.tidy()?;
         }
     }
     for (runner, ..) in &mut runners {
-        runner.leave().map_err(store)?;
+        runner.leave()?;
     }
     let [(_, large, large_durable), (_, small, small_durable)] =
         <[_; 2]>::try_from(runners).unwrap_or_else(|_| unreachable!("there are two queues"));

@@ -21,11 +21,16 @@ fn share(time: Duration) -> Outcome<f64> {
     let place = Place::with_queue()?;
     let worker = place.worker(&[])?;
     pause(TO_SETTLE);
-    let (before, started) = (ran(worker.pid())?, now());
-    pause(time);
-    let share = (ran(worker.pid())? - before).as_secs_f64() / (now() - started).as_secs_f64();
+    let share = share_of(worker.pid(), time)?;
     worker.stop()?;
     Ok(share)
+}
+
+/// The share of a core that a process takes in this time.
+pub(crate) fn share_of(pid: u32, time: Duration) -> Outcome<f64> {
+    let (before, started) = (ran(pid)?, now());
+    pause(time);
+    Ok((ran(pid)? - before).as_secs_f64() / (now() - started).as_secs_f64())
 }
 
 /// How long the threads of a process have run.

@@ -1,14 +1,17 @@
-//! How many instructions a push and a worker's turn take, as callgrind counts them.
+//! How many instructions a push, a publish, a replayed step and a worker's turn take, as callgrind counts them.
 //!
 //! Unlike times these are the same on a busy machine, so that they are a test: what `instructions.txt` expects
 //! may be exceeded by [`TOLERANCE`], and no more. `--renew` writes what was counted as what is expected.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use crate::events::{self, TOPIC};
 use crate::options::Options;
 use crate::peers;
 use crate::place::{Place, QCTL, succeed};
 use crate::progress;
+use crate::steps::{self, Attempt};
 use crate::table::{Bar, Row, Table, Unit};
 use crate::trouble::{Outcome, Trouble};
 use crate::turns;
@@ -23,8 +26,10 @@ const SPREAD: f64 = 0.01;
 type Count = fn(&Callgrind) -> Outcome<f64>;
 
 /// What is counted: the name in `instructions.txt`, what it is, and how it is counted.
-const COUNTS: [(&str, &str, Count); 2] = [
+const COUNTS: [(&str, &str, Count); 4] = [
     ("push", "instructions of qctl push true", push),
+    ("publish", "instructions of qctl publish to one subscription", publish),
+    ("step", "instructions of a qctl step that is replayed", replayed_step),
     ("turn", "instructions of a worker's turn that settles one job and claims one", turn),
 ];
 
@@ -101,6 +106,28 @@ fn push(callgrind: &Callgrind) -> Outcome<f64> {
     callgrind.count(&place, &[QCTL, "push", "true"])
 }
 
+/// One publish to a topic that has seen some, with a subscription and no worker.
+fn publish(callgrind: &Callgrind) -> Outcome<f64> {
+    let place = Place::of_fixed_length()?;
+    events::subscribe(&place, 1, &[])?;
+    for _ in 0..20 {
+        succeed(&mut place.qctl(&["publish", TOPIC]))?;
+    }
+    callgrind.count(&place, &[QCTL, "publish", TOPIC])
+}
+
+/// One step in the second attempt of a job, recorded in the first.
+fn replayed_step(callgrind: &Callgrind) -> Outcome<f64> {
+    let place = Place::of_fixed_length()?;
+    let attempt = Attempt::first(&place)?;
+    succeed(&mut attempt.command(&place, &steps::step("counted")))?;
+    let attempt = attempt.next(&place)?;
+    let mut counted = place.command(&callgrind.program);
+    let count = callgrind.count_in(&place, counted.envs(attempt.environ()), &steps::step("counted"))?;
+    attempt.leave(&place)?;
+    Ok(count)
+}
+
 /// One turn of 200, what comes before and after them taken away.
 fn turn(callgrind: &Callgrind) -> Outcome<f64> {
     let itself = std::env::current_exe()?.display().to_string();
@@ -124,9 +151,13 @@ impl Callgrind {
 
     /// How many instructions a command takes in this place.
     fn count(&self, place: &Place, command: &[&str]) -> Outcome<f64> {
-        let mut counted = place.command(&self.program);
+        self.count_in(place, &mut place.command(&self.program), command)
+    }
+
+    /// The same where there are other variables besides.
+    fn count_in(&self, place: &Place, counted: &mut Command, command: &[&str]) -> Outcome<f64> {
         counted.env("PATH", PATH).args(["--tool=callgrind", "--callgrind-out-file=count"]).args(command);
-        succeed(&mut counted)?;
+        succeed(counted)?;
         let text = std::fs::read_to_string(place.path("count"))?;
         let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok());
         total.ok_or_else(|| Trouble::failed("callgrind wrote no total"))

@@ -11,11 +11,13 @@
 mod backlog;
 mod crowd;
 mod drain;
+mod events;
 mod history;
 mod idle;
 mod import;
 mod instructions;
 mod latency;
+mod listen;
 mod log;
 mod machine;
 mod memory;
@@ -25,7 +27,10 @@ mod peers;
 mod place;
 mod program;
 mod progress;
+mod publish;
 mod push;
+mod replay;
+mod steps;
 mod stream;
 mod syncs;
 mod table;
@@ -58,7 +63,9 @@ const GROUPS: &[Group] = &[
     ("log", "the size of the write-ahead log", log::rows),
     ("backlog", "a long history and a long backlog", backlog::rows),
     ("output", "the cost of keeping output", output::rows),
-    ("instructions", "instructions of a push and of a turn", instructions::rows),
+    ("publish", "one publish against a push, replays and listening", publish::rows),
+    ("steps", "the cost of a recorded step", steps::rows),
+    ("instructions", "instructions of a push, a publish, a replayed step and a turn", instructions::rows),
 ];
 
 /// Where the table and the programs compiled here go.

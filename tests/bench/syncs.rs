@@ -1,5 +1,7 @@
 //! How often one push waits for the disk, as strace counts it.
 
+use std::process::Command;
+
 use crate::options::Options;
 use crate::peers;
 use crate::place::{Place, QCTL, Running, succeed};
@@ -30,15 +32,19 @@ fn counts(n: usize, is_attended: bool) -> Outcome<Vec<u32>> {
     }
     let mut counts = Vec::new();
     for _ in 0..n {
-        let trace = place.path("trace");
-        let mut traced = place.command(&strace);
-        traced.args(["-f", "-e", &format!("trace={CALLS}"), "-o"]).arg(&trace).args([QCTL, "push", "true"]);
-        succeed(&mut traced)?;
-        counts.push(count(&std::fs::read_to_string(&trace)?));
+        counts.push(counted(&place, place.command(&strace), &[QCTL, "push", "true"])?);
     }
     worker.map_or(Ok(()), Running::stop)?;
     counts.sort_unstable();
     Ok(counts)
+}
+
+/// How often what strace runs waits for the disk.
+pub(crate) fn counted(place: &Place, mut strace: Command, words: &[&str]) -> Outcome<u32> {
+    let trace = place.path("trace");
+    strace.args(["-f", "-e", &format!("trace={CALLS}"), "-o"]).arg(&trace).args(words);
+    succeed(&mut strace)?;
+    Ok(count(&std::fs::read_to_string(&trace)?))
 }
 
 /// How many of its lines begin a call: `4711 fdatasync(3) = 0`; a call that is resumed was counted.

@@ -28,6 +28,12 @@ impl Trouble {
     }
 }
 
+impl From<qctl::store::Error> for Trouble {
+    fn from(error: qctl::store::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 impl From<std::io::Error> for Trouble {
     fn from(error: std::io::Error) -> Self {
         Self::Failed(error.to_string())

@@ -11,7 +11,7 @@ use qctl::job::{
     Claimed, Command, Context, Due, EnvVars, Labels, NewJob, Outcome, QueueName, Report, Settlement, Terms, Usage,
     Verdict, WorkerId,
 };
-use qctl::store::{self, Access, NewWorker, Serving, Settled, Store, Target, Tidy, Turn};
+use qctl::store::{self, Access, NewWorker, Serving, Settled, Store, Target, Tidy, Turn, Turned};
 
 use crate::progress;
 
@@ -64,11 +64,16 @@ impl Runner {
 
     /// Settles the job of the turn before and claims another; there must be one.
     pub(crate) fn turn(&mut self) -> store::Result<()> {
-        let claimed = self.try_turn(1)?;
+        let claimed = self.try_turn(1)?.claimed;
         assert_eq!(claimed.len(), 1, "there are more jobs than turns");
         let now = SystemClock::default().now();
         self.settlements = claimed.iter().map(|claimed| success(claimed, self.worker, now)).collect();
         Ok(())
+    }
+
+    /// Takes a turn that claims nothing, so that all it does is to deliver events; answers whether there are more.
+    pub(crate) fn deliver(&mut self) -> store::Result<bool> {
+        Ok(self.try_turn(0)?.is_behind)
     }
 
     /// Makes it durable.
@@ -88,12 +93,12 @@ impl Runner {
         self.store.tidy(Tidy::Leaving)
     }
 
-    fn try_turn(&mut self, n_wanted: usize) -> store::Result<Vec<Claimed>> {
+    fn try_turn(&mut self, n_wanted: usize) -> store::Result<Turned> {
         let (worker, serving) = (self.worker, Serving::default());
         let turn = Turn { worker, settlements: &self.settlements, output: &[], serving: &serving, n_wanted };
         let turned = self.store.turn(&turn, SystemClock::default().now())?;
         assert!(turned.settled.iter().all(|settled| *settled == Settled::Recorded), "the leases hold");
-        Ok(turned.claimed)
+        Ok(turned)
     }
 }
 
