@@ -125,7 +125,10 @@ pub(crate) fn sixteen_subscriptions_get_an_event_at_once_and_seventeen_from_work
 }
 
 /// Each condition, and whether [`EVENTS`] have it.
-const WHERE: &[(&[(&str, &str)], [bool; 6])] = &[
+/// What a subscription wants, and which of six events it gets.
+type Wanted = (&'static [(&'static str, &'static str)], [bool; 6]);
+
+const WHERE: &[Wanted] = &[
     (&[], [true; 6]),
     (&[("region", "eu")], [true, true, false, false, false, false]),
     (&[("n", "17")], [false, true, false, false, false, false]),

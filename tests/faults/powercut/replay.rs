@@ -129,11 +129,6 @@ impl<'s> Bench<'s> {
 
     /// Reads the steps; what is recorded of one in a file has to be there whole.
     fn check_steps(&self, conn: &Connection, found: &mut Found) -> rusqlite::Result<()> {
-        // They have tables of their own, once there are any.
-        let sql = "select exists (select 1 from sqlite_schema where name = 'step')";
-        if !conn.query_row(sql, [], |row| row.get(0))? {
-            return Ok(());
-        }
         let mut query = conn.prepare("select job_id, name, state, file, bytes from step")?;
         let steps = query.query_map([], |row| {
             Ok(((row.get(0)?, row.get(1)?), row.get(2)?, row.get::<_, Option<String>>(3)?, row.get(4)?))
