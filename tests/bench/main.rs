@@ -65,7 +65,7 @@ const GROUPS: &[Group] = &[
     ("output", "the cost of keeping output", output::rows),
     ("publish", "one publish against a push, replays and listening", publish::rows),
     ("steps", "the cost of a recorded step", steps::rows),
-    ("instructions", "instructions of a push, a publish, a replayed step and a turn", instructions::rows),
+    ("instructions", "instructions of a push, a publish and a turn", instructions::rows),
 ];
 
 /// Where the table and the programs compiled here go.
