@@ -94,7 +94,8 @@ pub trait Store: Send + Steps + Topics {
     fn workers(&mut self) -> Result<Vec<Worker>>;
 
     /// A worker's whole cycle: records what ended and what was printed, makes ready what fell due,
-    /// buries what expired, and claims what may run, highest priority first, then oldest.
+    /// buries what expired, delivers what subscriptions are still to get, and claims what may run, highest priority
+    /// first, then oldest. The deliveries survive a power cut once it has returned.
     ///
     /// # Errors
     ///

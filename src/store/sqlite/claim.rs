@@ -36,8 +36,12 @@ pub(super) fn turn(store: &mut SqliteStore, turn: &Turn<'_>, now: Timestamp) -> 
         }
         front = Some(seen);
     }
-    let (turned, front) = store.write(|tx| write(tx, front, turn, now))?;
+    let (turned, front, has_delivered) = store.write(|tx| write(tx, front, turn, now))?;
     store.front = Some(front);
+    if has_delivered {
+        // A delivery may run from here on and show its number around, which a power cut must not give to another job.
+        store.vouch()?;
+    }
     Ok(turned)
 }
 
@@ -64,8 +68,8 @@ fn glance(
     Ok((front, next_delivery, has_work))
 }
 
-/// What a turn changes, while it has the write lock.
-fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) -> Result<(Turned, Front)> {
+/// What a turn changes, while it has the write lock. Answers also whether it made deliveries.
+fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) -> Result<(Turned, Front, bool)> {
     // Asked under the lock: a queue may have been paused while this waited for it.
     let mut front = Front::look(tx, known, turn.serving).explain(tx.path())?;
     for (lease, chunks) in turn.output {
@@ -75,6 +79,7 @@ fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) ->
     let mut promoted = promote(tx, now)?;
     let (expired, n_expired) = expire(tx, turn.serving, now)?;
     let caught_up = if front.has_topics() { publish::catch_up(tx, turn.serving, now)? } else { CaughtUp::default() };
+    let has_delivered = !caught_up.queue_ids.is_empty();
     promoted.queue_ids.extend(caught_up.queue_ids);
     let is_behind = promoted.n == BATCH || n_expired == BATCH || caught_up.is_more;
     // While there may be expired jobs among the ready ones, none is claimed.
@@ -84,7 +89,7 @@ fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) ->
     let promoted = open_queues(tx, &promoted.queue_ids).explain(tx.path())?;
     let next_delivery = next_delivery(tx, &front, turn.serving, now).explain(tx.path())?;
     let next_due = earliest(front.next_due(tx).explain(tx.path())?, next_delivery);
-    Ok((Turned { settled, claimed, expired, promoted, next_due, is_behind }, front))
+    Ok((Turned { settled, claimed, expired, promoted, next_due, is_behind }, front, has_delivered))
 }
 
 /// When a subscription that is behind may get its next portion of events.

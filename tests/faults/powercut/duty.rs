@@ -13,6 +13,8 @@ pub(super) struct Duties {
     /// Steps that had begun, by job and name; whether they are to be recorded.
     steps: BTreeMap<(i64, String), bool>,
     events: BTreeSet<i64>,
+    /// What jobs have said that they deliver.
+    deliveries: BTreeMap<i64, (String, i64)>,
     /// The first event of each subscription.
     subscriptions: BTreeMap<String, i64>,
 }
@@ -43,6 +45,10 @@ impl Duties {
         }
         if let What::Step { name, is_recorded } = &fact.what {
             self.steps.insert((fact.job, name.clone()), *is_recorded);
+            return;
+        }
+        if let What::Delivers(name, event) = &fact.what {
+            self.deliveries.insert(fact.job, (name.clone(), *event));
             return;
         }
         if let What::Event(id) = fact.what {
@@ -98,13 +104,16 @@ impl Duties {
         if let Some(event) = self.events.difference(&found.events).next() {
             return Some(format!("event {event} is gone"));
         }
+        let is_other = |(id, of): &(&i64, &(String, i64))| found.deliveries.get(id) != Some(of);
+        if let Some((id, of)) = self.deliveries.iter().find(is_other) {
+            return Some(format!("job {id} ran for {of:?}, and is there for {:?}", found.deliveries.get(id)));
+        }
         for (name, first) in &self.subscriptions {
             let Some(next) = found.subscriptions.get(name) else {
                 return Some(format!("subscription {name} is gone"));
             };
-            let is_known = |event: &i64| {
-                found.deliveries.contains(&(name.clone(), *event)) || next.is_some_and(|next| next <= *event)
-            };
+            let is_delivered = |event| found.deliveries.values().any(|one| *one == (name.clone(), event));
+            let is_known = |event: &i64| is_delivered(*event) || next.is_some_and(|next| next <= *event);
             if let Some(event) = self.events.range(first..).find(|event| !is_known(event)) {
                 return Some(format!("event {event} was not delivered to {name}, and will not be: {next:?}"));
             }
@@ -121,7 +130,12 @@ impl Wish {
             What::Stands(state) => wish.state = Some(state.clone()).filter(|state| state != "ready"),
             What::Priority(priority) => wish.priority = *priority,
             What::Gone => wish.is_gone = true,
-            What::Begin | What::Paused(_) | What::Step { .. } | What::Event(_) | What::Subscribed { .. } => (),
+            What::Begin
+            | What::Paused(_)
+            | What::Step { .. }
+            | What::Delivers(..)
+            | What::Event(_)
+            | What::Subscribed { .. } => (),
         }
         wish
     }

@@ -25,8 +25,8 @@ pub(super) struct Found {
     pub(super) events: BTreeSet<i64>,
     /// What each subscription is to get next, if it is behind.
     pub(super) subscriptions: BTreeMap<String, Option<i64>>,
-    /// Which subscription was delivered which event.
-    pub(super) deliveries: BTreeSet<(String, i64)>,
+    /// Which subscription was delivered which event, by jobs.
+    pub(super) deliveries: BTreeMap<i64, (String, i64)>,
     /// What is wrong whatever was acknowledged.
     pub(super) complaints: Vec<String>,
 }
@@ -182,7 +182,8 @@ impl<'s> Bench<'s> {
         found.complaints.append(&mut after.complaints);
         let is_paused = |name: &String| found.paused.contains(name);
         for (name, next) in after.subscriptions.iter().filter(|(name, _)| !is_paused(name)) {
-            let of = |found: &Found| found.deliveries.iter().filter(|(to, _)| to == name).map(|(_, id)| *id).collect();
+            let of =
+                |found: &Found| found.deliveries.values().filter(|(to, _)| to == name).map(|(_, id)| *id).collect();
             let (before, now): (BTreeSet<i64>, BTreeSet<i64>) = (of(found), of(&after));
             // From its first one on each gets all.
             let first = before.first().copied().into_iter().chain(found.subscriptions[name]).min();
@@ -221,7 +222,7 @@ fn check_events(conn: &Connection, found: &mut Found) -> rusqlite::Result<()> {
     found.subscriptions =
         query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
     let mut query = conn.prepare(
-        "select subscription, event_id, job.payload_id is event.payload_id and job.queue_id is subscription.queue_id
+        "select job.id, subscription, event_id, job.payload_id is event.payload_id and job.queue_id is subscription.queue_id
          from job
          left join event on event.id = event_id
          left join subscription on subscription.name = job.subscription
@@ -230,15 +231,15 @@ fn check_events(conn: &Connection, found: &mut Found) -> rusqlite::Result<()> {
     )?;
     let mut last: BTreeMap<String, i64> = BTreeMap::new();
     found.deliveries.clear();
-    for job in query.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get::<_, bool>(2)?)))? {
-        let (delivery, is_whole): ((String, i64), _) = job?;
+    for job in query.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?), row.get::<_, bool>(3)?)))? {
+        let (id, delivery, is_whole): (_, (String, i64), _) = job?;
         if !is_whole {
             found.complaints.push(format!("the delivery {delivery:?} is without its payload or its queue"));
         }
         if last.insert(delivery.0.clone(), delivery.1).is_some_and(|last| last >= delivery.1) {
             found.complaints.push(format!("{delivery:?} was delivered twice or out of order"));
         }
-        found.deliveries.insert(delivery);
+        found.deliveries.insert(id, delivery);
     }
     Ok(())
 }

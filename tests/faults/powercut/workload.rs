@@ -92,22 +92,23 @@ END
 };
 
 /// Events that are delivered by whoever publishes and by workers, to subscriptions that are there before them or come
-/// later. What is logged of one is its first event.
+/// later, of which the first event is logged. Jobs log what they are: that may be known elsewhere from then on.
 pub(super) const PUBLISHED: Workload = Workload {
     name: "events and their deliveries",
     script: r#"
         queue first
         work 0 --drain
-        qctl subscription add one 't.>' -- : && log subscribed one 1
-        qctl subscription add two '*.a' -Q shared --max-attempts 1 -- 'exit 3' && log subscribed two 1
+        tell='echo delivered $QCTL_JOB_ID $QCTL_SUBSCRIPTION $QCTL_EVENT_ID >>said/log'
+        qctl subscription add one 't.>' -- "$tell" && log subscribed one 1
+        qctl subscription add two '*.a' -Q shared --max-attempts 1 -- "$tell; exit 3" && log subscribed two 1
         event e-1; event e-2
         work 1 --drain
         event e-3 --lazy; event e-4
         event e-3 >/dev/null
         work 2 --max-jobs 1
         work 3 --drain
-        qctl subscription add late '>' --from all -- : && log subscribed late 1
-        qctl subscription add new t.a -- : && log subscribed new 5
+        qctl subscription add late '>' --from all -- "$tell" && log subscribed late 1
+        qctl subscription add new t.a -- "$tell" && log subscribed new 5
         event e-5
         qctl subscription pause one
         event e-6
@@ -252,6 +253,8 @@ pub(super) enum What {
     Begin,
     /// Of a queue and no job.
     Paused(String),
+    /// It runs as the delivery of this event to this subscription.
+    Delivers(String, i64),
     /// This event is published.
     Event(i64),
     /// Of a subscription and no job; this is its first event.
@@ -317,6 +320,7 @@ fn fact(file: &str, nth: usize, line: &str) -> Option<Fact> {
                 "step-begun" => (number(object), What::Step { name: words.next()?.to_owned(), is_recorded: false }),
                 "step-over" => (number(object), What::Step { name: words.next()?.to_owned(), is_recorded: true }),
                 "subscribed" => (0, What::Subscribed { name: object.to_owned(), first: number(words.next()?) }),
+                "delivered" => (number(object), What::Delivers(words.next()?.to_owned(), number(words.next()?))),
                 "paused" => (0, What::Paused(object.to_owned())),
                 state => (number(object), What::Stands(state.to_owned())),
             }
