@@ -106,6 +106,12 @@ fn a_worker_with_little_memory_works_or_says_that_it_cannot_and_loses_nothing() 
     }
     assert!(n_worked > 3);
     queue.qctl("work --drain -q").succeeds();
+    // A job under which three of them died in a row is taken for what they died of, and waits for someone.
+    for id in queue.ids("dead") {
+        assert_eq!(queue.job(id)["reason"], "crashed");
+    }
+    queue.qctl("dlq requeue --all").succeeds();
+    queue.qctl("work --drain -q").succeeds();
     assert_eq!(queue.ids("succeeded").len(), n_limits);
     tell(&format!("little memory: {n_limits} limits, {n_worked} of them enough, no job lost"));
 }
