@@ -152,11 +152,18 @@ pub fn flag(folder: &Path, queue: &str) -> PathBuf {
 ///
 /// Where that fails it is passed over: whoever relies on flags has a timer behind them.
 pub fn raise(folder: &Path, queue: &str) {
-    let path = flag(folder, queue);
-    let make =
-        || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW).open(&path);
-    if is_folder(folder) || make_folder(folder).is_ok() {
-        let _ = make();
+    raise_all(folder, [queue]);
+}
+
+/// Raises the flags of some queues.
+pub fn raise_all<'q>(folder: &Path, queues: impl IntoIterator<Item = &'q str>) {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW);
+    let mut queues = queues.into_iter().peekable();
+    if queues.peek().is_some() && (is_folder(folder) || make_folder(folder).is_ok()) {
+        for queue in queues {
+            let _ = options.open(flag(folder, queue));
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Answer, Ctx};
 use crate::clock::{Clock as _, Moment, Timestamp};
 use crate::config::ChosenBy;
 use crate::exit::{Exit, Failure};
-use crate::job::{Command, Filter, From, Job, JobId, Pace, Page, StateKind};
+use crate::job::{Command, Filter, Job, JobId, Pace, Page, StartAt, StateKind};
 use crate::render::{Finding, json, plain, table, text};
 use crate::store::{self, Access, Part, Place, Store, Target};
 use crate::ui::Format;
@@ -191,7 +191,7 @@ fn gather_events(store: &mut dyn Store, now: Timestamp, qctl: String) -> store::
     let mut behind = Vec::new();
     for of in store.subscriptions()? {
         if let Some(next) = of.next {
-            let (first, _) = store.event_from(From::Event(next))?;
+            let (first, _) = store.event_from(StartAt::Event(next))?;
             behind.push((of, first));
         }
     }

@@ -64,7 +64,7 @@ use std::path::PathBuf;
 use crate::clock::{Clock as _, Timestamp};
 use crate::config::{ChosenBy, Config};
 use crate::exit::{Exit, Failure};
-use crate::job::{EventId, From, JobId, QueueName, QueueSettings, StateKind};
+use crate::job::{EventId, JobId, QueueName, QueueSettings, StartAt, StateKind};
 use crate::render::json;
 use crate::store::{self, Access, Store, Target, Tidy};
 use crate::ui::{Format, Ui};
@@ -111,18 +111,22 @@ impl Ctx {
     /// # Errors
     ///
     /// Usage, naming the option.
-    pub(crate) fn event_from(&self, option: &str, text: &str) -> Result<From, Failure> {
+    pub(crate) fn event_from(&self, option: &str, text: &str) -> Result<StartAt, Failure> {
         match text {
-            "new" => Ok(From::New),
-            "all" => Ok(From::All),
-            text => match text.parse().ok().and_then(EventId::new) {
-                Some(id) => Ok(From::Event(id)),
-                None => match self.past(option, text)? {
-                    at if at > self.now() => {
-                        Err(Failure::usage(format!("{option}: {text} has not come yet")).hint("to begin now: new"))
-                    }
-                    at => Ok(From::Time(at)),
-                },
+            "new" => Ok(StartAt::New),
+            "all" => Ok(StartAt::All),
+            // Never a length of time: 0 would be now, and pass over everything.
+            number if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let id = number.parse().ok().and_then(EventId::new);
+                id.map(StartAt::Event).ok_or_else(|| {
+                    Failure::usage(format!("{option}: no event has the number {number}")).hint("with the oldest: all")
+                })
+            }
+            text => match self.past(option, text)? {
+                at if at > self.now() => {
+                    Err(Failure::usage(format!("{option}: {text} has not come yet")).hint("to begin now: new"))
+                }
+                at => Ok(StartAt::Time(at)),
             },
         }
     }
@@ -133,9 +137,9 @@ impl Ctx {
     /// # Errors
     ///
     /// Not found.
-    pub(crate) fn known_place(&mut self, from: From) -> Result<(), Failure> {
-        let From::Event(id) = from else { return Ok(()) };
-        match self.store()?.event_from(From::New)? {
+    pub(crate) fn known_place(&mut self, from: StartAt) -> Result<(), Failure> {
+        let StartAt::Event(id) = from else { return Ok(()) };
+        match self.store()?.event_from(StartAt::New)? {
             (next, _) if id <= next => Ok(()),
             (_, 0) => Err(Failure::not_found(format!("there is no event {id}: none was published yet"))),
             (_, last) => Err(Failure::not_found(format!("there is no event {id}: the last one is {last}"))),
@@ -202,9 +206,7 @@ impl Ctx {
     /// Says that jobs of these queues are ready now, and wakes those who wait for something to happen.
     pub(crate) fn announce<'q>(&mut self, queues: impl IntoIterator<Item = &'q QueueName>) -> Result<(), Failure> {
         let bells = self.bells()?;
-        for queue in queues.into_iter().collect::<BTreeSet<_>>() {
-            wake::raise(&bells, queue.as_str());
-        }
+        wake::raise_all(&bells, queues.into_iter().map(QueueName::as_str).collect::<BTreeSet<_>>());
         self.ring()
     }
 

@@ -1,13 +1,11 @@
 //! `qctl publish`
 
-use std::collections::BTreeSet;
-
 use serde_json::json;
 
 use super::key::{self, Key};
 use super::payload_options::PayloadOptions;
 use super::{Answer, Ctx, value};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::job::{Defaults, EnvVars, Labels, NewEvent, Topic};
 use crate::render::words;
 use crate::store::{PublishOutcome, Published};
@@ -72,9 +70,9 @@ impl Publish {
             Format::Table | Format::Plain => ctx.ui.print(&published.id.to_string()),
         };
         // It is published, whether its id could be told or not.
-        ctx.announce(&published.queues.iter().cloned().collect::<BTreeSet<_>>())?;
+        ctx.announce(&published.queues)?;
         printed?;
-        explain(ctx, &event, &published)?;
+        explain(ctx, &event, &published);
         Ok(Exit::Done)
     }
 }
@@ -96,7 +94,7 @@ fn document(published: &Published) -> String {
 }
 
 /// Says what is not plain: to a person also who gets it.
-fn explain(ctx: &Ctx, event: &NewEvent, published: &Published) -> Result<(), Failure> {
+fn explain(ctx: &Ctx, event: &NewEvent, published: &Published) {
     let (id, topic) = (published.id, &event.topic);
     match published.outcome {
         PublishOutcome::Existing { differs: true } => ctx.ui.say(format_args!(
@@ -107,9 +105,7 @@ fn explain(ctx: &Ctx, event: &NewEvent, published: &Published) -> Result<(), Fai
         }
         PublishOutcome::Created => match published.n_delivered + published.n_left {
             0 => ctx.ui.hint(format_args!("no subscription gets {topic}; it is on record for those to come")),
-            1 => ctx.ui.hint("1 subscription gets it"),
-            n => ctx.ui.hint(format_args!("{} get it", words::count(n, "subscription"))),
+            n => ctx.ui.hint(format_args!("it goes to {}", words::count(n, "subscription"))),
         },
     }
-    Ok(())
 }

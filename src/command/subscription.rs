@@ -44,11 +44,19 @@ impl Subscription {
             Verb::List(verb) => verb.run(ctx),
             Verb::Show(verb) => verb.run(ctx),
             Verb::Remove(verb) => verb.run(ctx),
-            Verb::Pause(Pause { name }) => pause(ctx, &name, true),
-            Verb::Resume(Resume { name }) => pause(ctx, &name, false),
+            Verb::Pause(Pause { which }) => pause(ctx, &which.name, true),
+            Verb::Resume(Resume { which }) => pause(ctx, &which.name, false),
             Verb::Rewind(verb) => verb.run(ctx),
         }
     }
+}
+
+/// The one that a verb is about.
+#[derive(clap::Args, Debug)]
+struct Which {
+    /// The subscription
+    #[arg(value_name = "NAME", value_parser = value::subscription, add = ArgValueCandidates::new(complete::subscriptions))]
+    name: QueueName,
 }
 
 /// List subscriptions
@@ -78,15 +86,14 @@ impl List {
 Example:
   qctl subscription show welcome")]
 struct Show {
-    /// The subscription
-    #[arg(value_name = "NAME", value_parser = value::subscription, add = ArgValueCandidates::new(complete::subscriptions))]
-    name: QueueName,
+    #[command(flatten)]
+    which: Which,
 }
 
 impl Show {
     fn run(self, ctx: &mut Ctx) -> Answer {
         let all = ctx.store()?.subscriptions()?;
-        let one = all.into_iter().find(|one| one.name == self.name).ok_or_else(|| unknown(&self.name))?;
+        let one = all.into_iter().find(|one| one.name == self.which.name).ok_or_else(|| unknown(&self.which.name))?;
         match ctx.ui.format {
             Format::Json => ctx.ui.print(&json::document("subscription", topic::subscription(&one)))?,
             Format::Plain => ctx.ui.print(&plain::pairs(detail::subscription(&one, &ctx.ui.look)))?,
@@ -109,18 +116,17 @@ Examples:
   qctl subscription remove welcome
   qctl subscription remove welcome && qctl queue delete welcome --yes")]
 struct Remove {
-    /// The subscription
-    #[arg(value_name = "NAME", value_parser = value::subscription, add = ArgValueCandidates::new(complete::subscriptions))]
-    name: QueueName,
+    #[command(flatten)]
+    which: Which,
 }
 
 impl Remove {
     fn run(self, ctx: &mut Ctx) -> Answer {
-        if !ctx.store()?.unsubscribe(&self.name)? {
-            return Err(unknown(&self.name));
+        if !ctx.store()?.unsubscribe(&self.which.name)? {
+            return Err(unknown(&self.which.name));
         }
         ctx.ring()?;
-        done(ctx, &self.name, "removed")
+        done(ctx, &self.which.name, "removed")
     }
 }
 
@@ -133,9 +139,8 @@ impl Remove {
 Example:
   qctl subscription pause welcome")]
 struct Pause {
-    /// The subscription
-    #[arg(value_name = "NAME", value_parser = value::subscription, add = ArgValueCandidates::new(complete::subscriptions))]
-    name: QueueName,
+    #[command(flatten)]
+    which: Which,
 }
 
 /// Go on with the deliveries to a subscription
@@ -144,9 +149,8 @@ struct Pause {
 Example:
   qctl subscription resume welcome")]
 struct Resume {
-    /// The subscription
-    #[arg(value_name = "NAME", value_parser = value::subscription, add = ArgValueCandidates::new(complete::subscriptions))]
-    name: QueueName,
+    #[command(flatten)]
+    which: Which,
 }
 
 fn pause(ctx: &mut Ctx, name: &QueueName, is_paused: bool) -> Answer {
@@ -174,9 +178,8 @@ Examples:
   qctl subscription rewind analytics --to 7d --rate 100/s
   qctl subscription rewind welcome --to new")]
 struct Rewind {
-    /// The subscription
-    #[arg(value_name = "NAME", value_parser = value::subscription, add = ArgValueCandidates::new(complete::subscriptions))]
-    name: QueueName,
+    #[command(flatten)]
+    which: Which,
     /// From where on: an event's id, a time, all, or new
     #[arg(long, value_name = "EVENT|T|all|new")]
     to: String,
@@ -189,9 +192,9 @@ impl Rewind {
     fn run(self, ctx: &mut Ctx) -> Answer {
         let to = ctx.event_from("--to", &self.to)?;
         ctx.known_place(to)?;
-        let queue = ctx.store()?.rewind(&self.name, to, self.rate)?.ok_or_else(|| unknown(&self.name))?;
+        let queue = ctx.store()?.rewind(&self.which.name, to, self.rate)?.ok_or_else(|| unknown(&self.which.name))?;
         ctx.announce([&queue])?;
-        done(ctx, &self.name, "rewound")
+        done(ctx, &self.which.name, "rewound")
     }
 }
 

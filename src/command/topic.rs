@@ -1,7 +1,5 @@
 //! `qctl topic`: what was published where, how long it is kept, and who would get it.
 
-use std::time::Duration;
-
 use super::value::{self, Limit, Rows};
 use super::{Answer, Ctx, subscribers};
 use crate::exit::{Exit, Failure};
@@ -113,7 +111,7 @@ impl Set {
     fn run(self, ctx: &mut Ctx) -> Answer {
         let rows = |limit: Option<Rows>| limit.map(|Rows(limit)| limit);
         let keep = LogRetention {
-            keep: self.keep.map(|Limit(keep): Limit| -> Option<Duration> { keep }),
+            keep: self.keep.map(|Limit(keep)| keep),
             rows: rows(self.keep_rows),
             bytes: rows(self.keep_bytes),
         };

@@ -26,7 +26,7 @@ pub use step::{
     StepState,
 };
 pub use topic::{
-    BadTopic, Delivery, EventId, From, LogRetention, NewEvent, NewSubscription, ONE, REST, Rate, Subscription, Topic,
-    TopicEvent, TopicPattern, TopicTally, Where,
+    BadTopic, Delivery, EventId, LogRetention, NewEvent, NewSubscription, ONE, REST, Rate, StartAt, Subscription,
+    Topic, TopicEvent, TopicPattern, TopicTally, Where,
 };
 pub use wish::{Granted, Heed, Progress, Wish, message, unheeded};

@@ -238,14 +238,14 @@ pub struct NewSubscription {
     /// What it says of the things that a queue may set.
     pub own: QueueSettings,
     /// Which events it gets first.
-    pub from: From,
+    pub from: StartAt,
     /// At most so many of those that were published before.
     pub rate: Option<Rate>,
 }
 
 /// Where in the log one begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum StartAt {
     /// With what is published from now on.
     New,
     /// With the oldest that is on record.

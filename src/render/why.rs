@@ -175,7 +175,7 @@ fn over(job: &Job, look: &Look) -> Finding {
                 // Put back as it is, it would come to the same step and be dead again.
                 Reason::Uncertain => {
                     format!(
-                        "find out; if it did not happen: qctl step reset {0} STEP, then qctl dlq requeue {0}",
+                        "find out; if it has not: qctl step reset {0} STEP; if it has: qctl step set --job {0} STEP OUTPUT; then qctl dlq requeue {0}",
                         job.id
                     )
                 }

@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::job::{
-    EventId, From, LogRetention, NewEvent, NewSubscription, QueueName, Rate, Subscription, Topic, TopicEvent,
+    EventId, LogRetention, NewEvent, NewSubscription, QueueName, Rate, StartAt, Subscription, Topic, TopicEvent,
     TopicPattern, TopicTally,
 };
 use crate::store::Result;
@@ -69,7 +69,7 @@ pub trait Topics {
     /// # Errors
     ///
     /// Those of any write.
-    fn rewind(&mut self, name: &QueueName, to: From, rate: Option<Rate>) -> Result<Option<QueueName>>;
+    fn rewind(&mut self, name: &QueueName, to: StartAt, rate: Option<Rate>) -> Result<Option<QueueName>>;
 
     /// Every topic that has events on record, and every pattern with settings, by name.
     ///
@@ -91,7 +91,7 @@ pub trait Topics {
     /// # Errors
     ///
     /// Those of any read.
-    fn event_from(&mut self, from: From) -> Result<(EventId, i64)>;
+    fn event_from(&mut self, from: StartAt) -> Result<(EventId, i64)>;
 
     /// Events on record, at most `limit`, in their order, from `first` on.
     ///

@@ -35,7 +35,7 @@ pub(crate) fn rows(table: &mut Table, options: &Options) {
     listen::rows(table, options);
 }
 
-/// One command again and again in one file, and the bytes that it has sent to the disk.
+/// One command again and again in one file, and the bytes that it has written.
 struct Contender {
     place: Place,
     arguments: Vec<String>,
@@ -68,12 +68,13 @@ impl Contender {
     }
 }
 
-/// How many bytes the bench and all that it waited for have had written to a disk. Those of others who fold the log
-/// back are not among them; there are none.
+/// How many bytes the bench and all that it waited for have given to calls that write: to the log, and to the file
+/// when the log is folded back, which only they do. (`write_bytes` counts the index of the log too, whose
+/// pages each process writes to memory and takes back.)
 fn written() -> Outcome<u64> {
     let text = std::fs::read_to_string("/proc/self/io")?;
-    let bytes = text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok());
-    bytes.ok_or_else(|| Trouble::failed("/proc/self/io has no write_bytes"))
+    let bytes = text.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok());
+    bytes.ok_or_else(|| Trouble::failed("/proc/self/io has no wchar"))
 }
 
 fn against_a_push(options: &Options) -> Outcome<Vec<Row>> {

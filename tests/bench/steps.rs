@@ -31,8 +31,8 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// The first of a job.
     pub(crate) fn first(place: &Place) -> Outcome<Self> {
-        let worker = place.worker(&[])?;
         succeed(&mut place.qctl(&["push", "--max-attempts", "2", "--backoff", "fixed:0s", "--", JOB]))?;
+        let worker = place.worker(&[])?;
         Ok(Self { nth: 1, environ: environ(place, 1)?, worker })
     }
 

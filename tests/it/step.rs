@@ -299,7 +299,7 @@ fn a_job_that_goes_on_after_a_doubt_is_dead_all_the_same_and_its_step_decided_by
     assert_eq!((queue.state(1), queue.job(1)["reason"].clone()), ("dead".to_owned(), json!("uncertain")));
     let why = queue.qctl("why 1").succeeds().out();
     assert!(why.contains("a step may or may not have happened"), "{why}");
-    assert!(why.contains("if it did not happen: qctl step reset 1 STEP, then qctl dlq requeue 1"), "{why}");
+    assert!(why.contains("if it has not: qctl step reset 1 STEP; if it has: qctl step set --job 1 STEP OUTPUT; then qctl dlq requeue 1"), "{why}");
     queue.qctl("step reset 1 a").succeeds();
     queue.write("job.sh", "qctl step a --on-uncertain fail -- 'echo now'");
     queue.qctl("dlq requeue 1").succeeds();

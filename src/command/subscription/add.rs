@@ -13,7 +13,7 @@ use crate::command::term_options::TermOptions;
 use crate::command::{Answer, Ctx, complete, value};
 use crate::config;
 use crate::exit::Failure;
-use crate::job::{Context, NewSubscription, QueueName, Rate, Terms, TopicPattern};
+use crate::job::{Context, NewSubscription, QueueName, Rate, Terms, TopicPattern, Where};
 use crate::store::Subscribed;
 
 /// Have a queue get the events of some topics
@@ -69,6 +69,19 @@ fn field(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// All of them have to hold, and one name has one value.
+fn conditions(given: Vec<(String, String)>) -> Result<Where, Failure> {
+    let mut conditions = Where::new();
+    for (name, value) in given {
+        if conditions.contains_key(&name) {
+            return Err(Failure::usage(format!("--where {name} is given twice; of several conditions each must hold"))
+                .hint("for one or the other: a subscription for each, with one queue: -Q"));
+        }
+        conditions.insert(name, value);
+    }
+    Ok(conditions)
+}
+
 impl Add {
     pub(super) fn run(self, ctx: &mut Ctx) -> Answer {
         let now = ctx.now();
@@ -77,7 +90,7 @@ impl Add {
             from: ctx.event_from("--from", &self.from)?,
             name: self.name,
             pattern: self.pattern,
-            only: self.only.into_iter().collect(),
+            only: conditions(self.only)?,
             command: command(self.command)?,
             env: self.env.iter().map(named_variable).collect::<Result<_, _>>()?,
             context: Context {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bench::{Bench, Draft as _, Open, job, queue, serving};
 use super::event::{EventDraft as _, SubscriptionDraft as _, event, event_id, pattern, rate, subscription};
-use crate::job::{From, LogRetention, StateKind};
+use crate::job::{LogRetention, StartAt, StateKind};
 use crate::store::Serving;
 
 /// How much may wait in a queue before it gets no more.
@@ -80,6 +80,28 @@ pub(crate) fn a_backlog_is_delivered_in_portions_and_each_event_once(open: &Open
     bench.assert_sound();
 }
 
+pub(crate) fn a_turn_delivers_no_more_however_many_subscriptions_are_behind(open: &Open) {
+    let mut bench = Bench::new(open);
+    let names: Vec<String> = (0..60).map(|n| format!("s{n}")).collect();
+    for name in &names {
+        bench.subscribe(&subscription(name, "t"));
+    }
+    bench.publish_many(120, &event("t"));
+    let mut portions = Vec::new();
+    loop {
+        let before = bench.all_ready();
+        let is_behind = bench.turn(&[], &Serving::default(), 0).is_behind;
+        portions.push(bench.all_ready() - before);
+        if !is_behind {
+            break;
+        }
+        let of_each: Vec<usize> = names.iter().map(|name| bench.got(name).len()).collect();
+        assert!(of_each.iter().all(|n| *n == of_each[0]), "to each its share: {of_each:?}");
+    }
+    assert_eq!(portions.iter().sum::<i64>(), 60 * 120);
+    assert!(portions.iter().all(|&n| n <= 2500), "{portions:?}");
+}
+
 pub(crate) fn many_workers_and_publishers_deliver_each_event_once_and_in_order(open: &Open) {
     let mut bench = Bench::new(open);
     for name in ["a", "b"] {
@@ -113,9 +135,9 @@ pub(crate) fn many_workers_and_publishers_deliver_each_event_once_and_in_order(o
 
 pub(crate) fn a_log_of_other_topics_is_passed_over_in_portions(open: &Open) {
     let mut bench = Bench::new(open);
-    bench.publish_many(5000, &event("other"));
+    bench.publish_many(5600, &event("other"));
     let last = bench.publish(&event("t")).id.get();
-    bench.subscribe(&subscription("a", "t").from(From::All));
+    bench.subscribe(&subscription("a", "t").from(StartAt::All));
     assert_eq!(bench.subscription("a").lag, 1);
     assert!(bench.turn(&[], &Serving::default(), 0).is_behind, "there is more to look at");
     assert_eq!(bench.got("a"), [0; 0]);
@@ -133,13 +155,13 @@ pub(crate) fn a_new_subscription_begins_where_it_asks_to(open: &Open) {
     let time = bench.now.minus(Duration::from_secs(20));
     let just_after = time.plus(Duration::from_millis(1));
     for (name, from, wanted) in [
-        ("new", From::New, &[][..]),
-        ("all", From::All, &[1, 3, 5, 7, 9]),
-        ("event", From::Event(event_id(5)), &[5, 7, 9]),
-        ("between", From::Event(event_id(6)), &[7, 9]),
-        ("time", From::Time(time), &[7, 9]),
-        ("later", From::Time(just_after), &[9]),
-        ("now", From::Time(bench.now), &[]),
+        ("new", StartAt::New, &[][..]),
+        ("all", StartAt::All, &[1, 3, 5, 7, 9]),
+        ("event", StartAt::Event(event_id(5)), &[5, 7, 9]),
+        ("between", StartAt::Event(event_id(6)), &[7, 9]),
+        ("time", StartAt::Time(time), &[7, 9]),
+        ("later", StartAt::Time(just_after), &[9]),
+        ("now", StartAt::Time(bench.now), &[]),
     ] {
         bench.subscribe(&subscription(name, "t").from(from));
         bench.deliver_all();
@@ -163,10 +185,10 @@ pub(crate) fn a_rewound_subscription_gets_again_what_was_published_from_there_on
     let time = bench.now.minus(Duration::from_secs(10));
     let mut expected = vec![1, 2, 3, 4];
     for (to, again) in [
-        (From::Event(event_id(3)), &[3, 4][..]),
-        (From::Time(time), &[4]),
-        (From::All, &[1, 2, 3, 4]),
-        (From::New, &[]),
+        (StartAt::Event(event_id(3)), &[3, 4][..]),
+        (StartAt::Time(time), &[4]),
+        (StartAt::All, &[1, 2, 3, 4]),
+        (StartAt::New, &[]),
     ] {
         assert_eq!(bench.store.rewind(&queue("a"), to, None).expect("an answer"), Some(queue("a")));
         bench.deliver_all();
@@ -174,7 +196,7 @@ pub(crate) fn a_rewound_subscription_gets_again_what_was_published_from_there_on
         assert_eq!(bench.got("a"), expected, "{to:?}");
     }
     assert_eq!(bench.got("b"), [1, 2, 3, 4], "that is no concern of others");
-    assert_eq!(bench.store.rewind(&queue("c"), From::All, None).expect("an answer"), None);
+    assert_eq!(bench.store.rewind(&queue("c"), StartAt::All, None).expect("an answer"), None);
     bench.assert_sound();
 }
 
@@ -182,7 +204,7 @@ pub(crate) fn rewound_to_what_is_new_a_subscription_passes_over_its_backlog(open
     let mut bench = Bench::new(open);
     bench.subscribe(&subscription("a", "t"));
     bench.publish_many(3, &event("t").lazy());
-    bench.store.rewind(&queue("a"), From::New, None).expect("an answer");
+    bench.store.rewind(&queue("a"), StartAt::New, None).expect("an answer");
     bench.deliver_all();
     assert_eq!((bench.got("a"), bench.subscription("a").lag), (vec![], 0));
     bench.publish(&event("t"));
@@ -192,8 +214,8 @@ pub(crate) fn rewound_to_what_is_new_a_subscription_passes_over_its_backlog(open
 pub(crate) fn a_backlog_is_delivered_at_its_rate(open: &Open) {
     let mut bench = Bench::new(open);
     bench.publish_many(300, &event("t"));
-    bench.subscribe(&subscription("a", "t").from(From::All).at_rate(rate(100, 1)));
-    bench.subscribe(&subscription("slow", "t").from(From::All).at_rate(rate(1, 60)));
+    bench.subscribe(&subscription("a", "t").from(StartAt::All).at_rate(rate(100, 1)));
+    bench.subscribe(&subscription("slow", "t").from(StartAt::All).at_rate(rate(1, 60)));
     let mut seen = Vec::new();
     let started = bench.now;
     for pause in [0, 49, 1, 50, 200, 0, 2000, 3_600_000] {
@@ -224,7 +246,7 @@ pub(crate) fn no_rate_is_missed_by_far_also_where_it_is_no_round_one(open: &Open
     for n in [7, 20, 30, 39, 100, 333] {
         let mut bench = Bench::new(open);
         bench.publish_many(n as usize * 4, &event("t"));
-        bench.subscribe(&subscription("a", "t").from(From::All).at_rate(rate(n, 1)));
+        bench.subscribe(&subscription("a", "t").from(StartAt::All).at_rate(rate(n, 1)));
         bench.deliver_all();
         let (started, first) = (bench.now, bench.got("a").len());
         let end = started.plus(Duration::from_secs(2));
@@ -247,7 +269,7 @@ pub(crate) fn a_rewind_may_have_a_rate_and_new_events_wait_behind(open: &Open) {
     bench.subscribe(&subscription("b", "t"));
     bench.publish_many(3, &event("t"));
     bench.deliver_all();
-    bench.store.rewind(&queue("a"), From::All, Some(rate(1, 1))).expect("an answer");
+    bench.store.rewind(&queue("a"), StartAt::All, Some(rate(1, 1))).expect("an answer");
     let published = bench.publish(&event("t"));
     assert_eq!((published.n_delivered, published.n_left), (1, 1), "to the others it goes at once");
     for n in 1..=4 {
@@ -338,7 +360,7 @@ pub(crate) fn a_backlog_that_was_forgotten_whole_is_none(open: &Open) {
 pub(crate) fn who_waits_for_events_only_is_told_when_to_look(open: &Open) {
     let mut bench = Bench::new(open);
     bench.publish_many(2, &event("t"));
-    bench.subscribe(&subscription("a", "t").from(From::All).at_rate(rate(1, 10)));
+    bench.subscribe(&subscription("a", "t").from(StartAt::All).at_rate(rate(1, 10)));
     let turned = bench.turn(&[], &Serving::default(), 0);
     assert_eq!(turned.next_due, Some(bench.in_secs(10)));
     assert_eq!(bench.turn(&[], &serving(&["other"], &[]), 0).next_due, None);

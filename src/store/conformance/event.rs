@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::bench::{Bench, job, queue, serving};
 use crate::clock::Timestamp;
 use crate::job::{
-    Claimed, Command, EnvVars, EventId, Filter, From, Job, Labels, NewEvent, NewSubscription, Page, QueueSettings,
-    Rate, Subscription, Topic, TopicPattern, Where,
+    Claimed, Command, EnvVars, EventId, Filter, Job, Labels, NewEvent, NewSubscription, Page, QueueSettings, Rate,
+    StartAt, StateKind, Subscription, Topic, TopicPattern, Where,
 };
 use crate::store::{PublishOutcome, Published, Serving, Subscribed};
 
@@ -77,7 +77,7 @@ pub(super) fn subscription(name: &str, topics: &str) -> NewSubscription {
         env: EnvVars::new(),
         context: (*job("a").context).clone(),
         own: QueueSettings::default(),
-        from: From::New,
+        from: StartAt::New,
         rate: None,
     }
 }
@@ -86,7 +86,7 @@ pub(super) fn subscription(name: &str, topics: &str) -> NewSubscription {
 pub(super) trait SubscriptionDraft {
     fn on(self, name: &str) -> Self;
     fn only(self, name: &str, value: &str) -> Self;
-    fn from(self, from: From) -> Self;
+    fn from(self, from: StartAt) -> Self;
     fn at_rate(self, rate: Rate) -> Self;
 }
 
@@ -100,7 +100,7 @@ impl SubscriptionDraft for NewSubscription {
         self
     }
 
-    fn from(self, from: From) -> Self {
+    fn from(self, from: StartAt) -> Self {
         Self { from, ..self }
     }
 
@@ -160,6 +160,11 @@ impl Bench<'_> {
     /// Takes turns that claim nothing until there is nothing more to do at once.
     pub(super) fn deliver_all(&mut self) {
         while self.turn(&[], &Serving::default(), 0).is_behind {}
+    }
+
+    /// How many jobs are ready, by the counters.
+    pub(super) fn all_ready(&mut self) -> i64 {
+        self.store.queues().expect("the queues").iter().map(|queue| queue.tally.get(StateKind::Ready)).sum()
     }
 
     /// Claims the one job of this queue that must be there to claim.

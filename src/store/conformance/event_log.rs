@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bench::{Bench, Open, queue};
 use super::event::{EventDraft as _, SubscriptionDraft as _, event, event_id, pattern, subscription};
 use crate::clock::Timestamp;
-use crate::job::{From, LogRetention, NewEvent, StateKind};
+use crate::job::{LogRetention, NewEvent, StartAt, StateKind};
 use crate::store;
 
 const UNSET: LogRetention = LogRetention { keep: None, rows: None, bytes: None };
@@ -75,22 +75,22 @@ pub(crate) fn a_place_in_the_log_is_the_first_event_from_there_on(open: &Open) {
         (first.get(), last)
     };
     let early = bench.now;
-    for from in [From::New, From::All, From::Event(event_id(7)), From::Time(early)] {
+    for from in [StartAt::New, StartAt::All, StartAt::Event(event_id(7)), StartAt::Time(early)] {
         assert_eq!(place(&mut bench, from), (1, 0), "{from:?} before the first");
     }
     for _ in 0..3 {
         bench.publish(&event("t"));
         bench.advance(10);
     }
-    let at = |secs| From::Time(early.plus(Duration::from_secs(secs)));
+    let at = |secs| StartAt::Time(early.plus(Duration::from_secs(secs)));
     for (from, first) in
-        [(From::New, 4), (From::All, 1), (From::Event(event_id(2)), 2), (at(10), 2), (at(11), 3), (at(21), 4)]
+        [(StartAt::New, 4), (StartAt::All, 1), (StartAt::Event(event_id(2)), 2), (at(10), 2), (at(11), 3), (at(21), 4)]
     {
         assert_eq!(place(&mut bench, from), (first, 3), "{from:?}");
     }
     bench.keep(">", keep_rows(1));
     assert_eq!(bench.prune(), [3]);
-    for (from, first) in [(From::All, 3), (From::Event(event_id(2)), 3), (From::New, 4)] {
+    for (from, first) in [(StartAt::All, 3), (StartAt::Event(event_id(2)), 3), (StartAt::New, 4)] {
         assert_eq!(place(&mut bench, from), (first, 3), "{from:?} of what is left");
     }
 }
@@ -233,9 +233,9 @@ pub(crate) fn an_event_on_record_outlives_its_deliveries(open: &Open) {
     bench.succeed(&claimed);
     bench.store.forget(&[claimed.lease.job], &StateKind::ALL).expect("an answer");
     bench.assert_sound();
-    bench.subscribe(&subscription("later", "t").from(From::All));
+    bench.subscribe(&subscription("later", "t").from(StartAt::All));
     assert_eq!(bench.claim_of("later").payload.as_deref(), Some(&b"x"[..]));
-    bench.store.rewind(&queue("a"), From::All, None).expect("an answer");
+    bench.store.rewind(&queue("a"), StartAt::All, None).expect("an answer");
     assert_eq!(bench.claim_of("a").payload.as_deref(), Some(&b"x"[..]));
     bench.assert_sound();
 }
@@ -298,6 +298,6 @@ pub(crate) fn a_queue_without_events_has_none_to_tell_of(open: &Open) {
     assert!(bench.store.subscribed_to(&super::event::topic("t")).expect("an answer").is_empty());
     assert!(!bench.store.unsubscribe(&queue("a")).expect("an answer"));
     assert_eq!(bench.store.pause_subscription(&queue("a"), true, bench.now).expect("an answer"), None);
-    assert_eq!(bench.store.rewind(&queue("a"), From::All, None).expect("an answer"), None);
+    assert_eq!(bench.store.rewind(&queue("a"), StartAt::All, None).expect("an answer"), None);
     assert_eq!(bench.prune(), [0; 0]);
 }

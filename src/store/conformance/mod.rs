@@ -248,24 +248,6 @@ macro_rules! suite {
                 a_topic_of_sixteen_tokens_is_found_by_each_way_to_write_it
                 deliveries_of_one_event_are_made_in_the_order_of_the_subscriptions
             }
-            behind {
-                what_is_left_to_workers_is_delivered_by_those_that_serve_its_queue
-                events_are_delivered_in_the_order_of_publication_whoever_does_it
-                a_backlog_is_delivered_in_portions_and_each_event_once
-                many_workers_and_publishers_deliver_each_event_once_and_in_order
-                a_log_of_other_topics_is_passed_over_in_portions
-                a_new_subscription_begins_where_it_asks_to
-                a_rewound_subscription_gets_again_what_was_published_from_there_on
-                rewound_to_what_is_new_a_subscription_passes_over_its_backlog
-                a_backlog_is_delivered_at_its_rate
-                no_rate_is_missed_by_far_also_where_it_is_no_round_one
-                a_rewind_may_have_a_rate_and_new_events_wait_behind
-                a_clock_that_was_set_back_holds_up_no_backlog_without_a_rate
-                a_queue_in_which_much_waits_gets_no_more_until_there_is_room
-                what_nobody_works_stays_behind_and_costs_the_others_nothing
-                a_backlog_that_was_forgotten_whole_is_none
-                who_waits_for_events_only_is_told_when_to_look
-            }
             subscribed {
                 a_subscription_comes_back_as_it_was_made
                 the_same_subscription_once_more_changes_nothing
@@ -294,6 +276,25 @@ macro_rules! suite {
                 a_time_far_away_and_a_clock_that_was_set_back_forget_nothing_too_early
                 a_copy_has_the_events_and_subscriptions
                 a_queue_without_events_has_none_to_tell_of
+            }
+            behind {
+                what_is_left_to_workers_is_delivered_by_those_that_serve_its_queue
+                events_are_delivered_in_the_order_of_publication_whoever_does_it
+                a_backlog_is_delivered_in_portions_and_each_event_once
+                a_turn_delivers_no_more_however_many_subscriptions_are_behind
+                many_workers_and_publishers_deliver_each_event_once_and_in_order
+                a_log_of_other_topics_is_passed_over_in_portions
+                a_new_subscription_begins_where_it_asks_to
+                a_rewound_subscription_gets_again_what_was_published_from_there_on
+                rewound_to_what_is_new_a_subscription_passes_over_its_backlog
+                a_backlog_is_delivered_at_its_rate
+                no_rate_is_missed_by_far_also_where_it_is_no_round_one
+                a_rewind_may_have_a_rate_and_new_events_wait_behind
+                a_clock_that_was_set_back_holds_up_no_backlog_without_a_rate
+                a_queue_in_which_much_waits_gets_no_more_until_there_is_room
+                what_nobody_works_stays_behind_and_costs_the_others_nothing
+                a_backlog_that_was_forgotten_whole_is_none
+                who_waits_for_events_only_is_told_when_to_look
             }
             crowd {
                 many_may_push_at_once_and_each_key_makes_one_job

@@ -124,11 +124,10 @@ pub(crate) fn sixteen_subscriptions_get_an_event_at_once_and_seventeen_from_work
     bench.assert_sound();
 }
 
-/// Each condition, and whether [`EVENTS`] have it.
-/// What a subscription wants, and which of six events it gets.
-type Wanted = (&'static [(&'static str, &'static str)], [bool; 6]);
+type Conditions = &'static [(&'static str, &'static str)];
 
-const WHERE: &[Wanted] = &[
+/// Each condition, and whether [`EVENTS`] have it.
+const WHERE: &[(Conditions, [bool; 6])] = &[
     (&[], [true; 6]),
     (&[("region", "eu")], [true, true, false, false, false, false]),
     (&[("n", "17")], [false, true, false, false, false, false]),

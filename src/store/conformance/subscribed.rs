@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::bench::{Bench, Draft as _, Open, job, queue, serving};
 use super::event::{EventDraft as _, SubscriptionDraft as _, event, event_id, rate, subscription, topic};
-use crate::job::{Backoff, Command, From, NewSubscription, QueueSettings, StateKind};
+use crate::job::{Backoff, Command, NewSubscription, QueueSettings, StartAt, StateKind};
 use crate::store::{Removed, Serving, Subscribed};
 
 pub(crate) fn a_subscription_comes_back_as_it_was_made(open: &Open) {
     let mut bench = Bench::new(open);
     bench.publish_many(3, &event("order.new"));
     let new = subscription("b", "order.*").on("slow").only("region", "eu").at_rate(rate(5, 60));
-    bench.subscribe(&new.from(From::Event(event_id(2))));
+    bench.subscribe(&new.from(StartAt::Event(event_id(2))));
     bench.subscribe(&NewSubscription { command: None, ..subscription("a", ">") });
     let all = bench.store.subscriptions().expect("the subscriptions");
     assert_eq!(all.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["a", "b"], "by name");
@@ -28,11 +28,11 @@ pub(crate) fn a_subscription_comes_back_as_it_was_made(open: &Open) {
 pub(crate) fn the_same_subscription_once_more_changes_nothing(open: &Open) {
     let mut bench = Bench::new(open);
     bench.publish_many(3, &event("t"));
-    let new = subscription("a", "t").from(From::All);
+    let new = subscription("a", "t").from(StartAt::All);
     bench.subscribe(&new);
     bench.deliver_all();
     bench.advance(10);
-    let elsewhere = new.clone().from(From::New).at_rate(rate(1, 1));
+    let elsewhere = new.clone().from(StartAt::New).at_rate(rate(1, 1));
     for again in [&new, &elsewhere] {
         assert_eq!(bench.store.subscribe(again, bench.now).expect("an answer"), Subscribed::Existing);
     }

@@ -86,7 +86,6 @@ const IMPOSSIBLE_IN: [(Annex, &str, &str); 4] = [
     (
         Annex::Topics,
         "published event is without its topic or its payload",
-        // One that is no longer on record needs no topic; it is there for the payload of its deliveries.
         "select id from event
          where (is_forgotten = 0 and topic_id not in (select id from topic))
             or (payload_id is not null and payload_id not in (select id from payload))",

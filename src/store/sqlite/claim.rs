@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::SqliteStore;
+use super::behind::{self, CaughtUp};
 use super::front::Front;
 use super::job_row::{self, JOB_COLUMNS};
-use super::publish::{self, CaughtUp};
 use super::row::{self, Explain as _};
 use super::settle;
 use super::transaction::Txn;
@@ -78,7 +78,7 @@ fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) ->
     let settled = turn.settlements.iter().map(|one| settle::settle(tx, one, now)).collect::<Result<_>>()?;
     let mut promoted = promote(tx, now)?;
     let (expired, n_expired) = expire(tx, turn.serving, now)?;
-    let caught_up = if front.has_topics() { publish::catch_up(tx, turn.serving, now)? } else { CaughtUp::default() };
+    let caught_up = if front.has_topics() { behind::catch_up(tx, turn.serving, now)? } else { CaughtUp::default() };
     let has_delivered = !caught_up.queue_ids.is_empty();
     promoted.queue_ids.extend(caught_up.queue_ids);
     let is_behind = promoted.n == BATCH || n_expired == BATCH || caught_up.is_more;
@@ -87,8 +87,7 @@ fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) ->
     front.follow(tx, &tx.moved_since()).explain(tx.path())?;
     let claimed = claim(tx, turn.worker, &mut front, n_wanted, now).explain(tx.path())?;
     let promoted = open_queues(tx, &promoted.queue_ids).explain(tx.path())?;
-    let next_delivery = next_delivery(tx, &front, turn.serving, now).explain(tx.path())?;
-    let next_due = earliest(front.next_due(tx).explain(tx.path())?, next_delivery);
+    let next_due = earliest(front.next_due(tx).explain(tx.path())?, caught_up.next_due);
     Ok((Turned { settled, claimed, expired, promoted, next_due, is_behind }, front, has_delivered))
 }
 
@@ -99,7 +98,7 @@ fn next_delivery(
     serving: &Serving,
     now: Timestamp,
 ) -> rusqlite::Result<Option<Timestamp>> {
-    if front.has_topics() { publish::next_delivery(conn, serving, now) } else { Ok(None) }
+    if front.has_topics() { behind::next_delivery(conn, serving, now) } else { Ok(None) }
 }
 
 /// The earlier of two times that may not be.

@@ -1,18 +1,19 @@
 //! Publishing an event, and the deliveries that subscriptions get of it.
 //!
 //! A delivery is a job whose payload is the event's. Whoever publishes makes the deliveries for subscriptions that
-//! have nothing older to get; the others are noted to be behind, and workers catch up for them, in order.
+//! have nothing older to get; the others are noted to be behind, and workers catch up for them (`behind`).
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 use serde_json::Value;
 
+use super::push;
 use super::row::{self, Explain as _};
 use super::schema::Annex;
-use super::topic::{self, Matched};
+use super::topic::{self, Matched, Subscriber};
 use super::transaction::Txn;
 use crate::clock::Timestamp;
-use crate::job::{EventId, Labels, NewEvent, Rate, StateKind, Topic, TopicPattern, Where};
-use crate::store::{PublishOutcome, Published, Result, Serving};
+use crate::job::{EventId, Labels, NewEvent, StateKind, Topic, Where};
+use crate::store::{PublishOutcome, Published, Result};
 
 /// Of more subscriptions than this the deliveries are left to workers: whoever publishes should not wait for them.
 const MAX_EAGER: usize = 16;
@@ -21,18 +22,12 @@ const MAX_EAGER: usize = 16;
 /// this and no further, and does not keep events on record beyond.
 pub(super) const MAX_WAITING: i64 = 10_000;
 
-/// How many deliveries one turn makes for a subscription at the most.
-const BATCH: usize = 500;
-
-/// How many events one turn looks at for a subscription at the most.
-const MAX_LOOKED_AT: i64 = 5000;
-
 /// An event as it is delivered.
-struct Event<'e> {
-    id: i64,
-    topic: &'e Topic,
-    labels: &'e Labels,
-    payload_id: Option<i64>,
+pub(super) struct Event<'e> {
+    pub(super) id: i64,
+    pub(super) topic: &'e Topic,
+    pub(super) labels: &'e Labels,
+    pub(super) payload_id: Option<i64>,
 }
 
 /// Publishes an event.
@@ -42,9 +37,8 @@ pub(super) fn publish(tx: &Txn<'_>, event: &NewEvent, now: Timestamp) -> Result<
     if let Some(existing) = existing(tx, topic_id, event, now).explain(tx.path())? {
         return Ok(existing);
     }
-    let id = tx.following("event", tx.last("event")?)?;
-    tx.use_up("event", 1);
-    let payload_id = event.payload.as_deref().map(|body| add_payload(tx, body)).transpose().explain(tx.path())?;
+    let id = tx.next("event")?;
+    let payload_id = event.payload.as_deref().map(|body| push::add_payload(tx, body)).transpose()?;
     let as_delivered = Event { id, topic: &event.topic, labels: &event.labels, payload_id };
     let mut published = Published {
         id: EventId::new(id).expect("what follows is positive"),
@@ -56,22 +50,21 @@ pub(super) fn publish(tx: &Txn<'_>, event: &NewEvent, now: Timestamp) -> Result<
     let matched = topic::matched(tx, &event.topic).explain(tx.path())?;
     let is_lazy = event.is_lazy || matched.len() > MAX_EAGER;
     let mut fields = Fields::new(event.payload.as_deref());
-    for one in matched {
-        let is_wanted = one.only.as_ref().is_none_or(|only| wants(only, &event.labels, &mut fields));
-        let is_left = is_lazy || one.is_paused || one.next_event.is_some() || is_full(tx, one.queue_id)?;
-        match (is_wanted, is_left) {
-            (false, _) => {}
-            (true, false) => {
-                deliver(tx, &one, &as_delivered, now)?;
-                published.n_delivered += 1;
-                published.queues.push(one.queue);
-            }
-            (true, true) => {
-                leave(tx, &one, id).explain(tx.path())?;
-                published.n_left += 1;
-                published.queues.push(one.queue);
-            }
+    for Matched { to, is_paused, is_behind } in matched {
+        let is_wanted = to.only.as_ref().is_none_or(|only| wants(only, &event.labels, &mut fields));
+        if !is_wanted {
+            continue;
         }
+        if is_lazy || is_paused || is_behind || is_full(tx, to.queue_id)? {
+            if !is_behind {
+                leave(tx, &to, id).explain(tx.path())?;
+            }
+            published.n_left += 1;
+        } else {
+            deliver(tx, &to, &as_delivered, now)?;
+            published.n_delivered += 1;
+        }
+        published.queues.push(to.queue);
     }
     insert(tx, (topic_id, &as_delivered), (event, published.n_delivered), now).explain(tx.path())?;
     Ok(published)
@@ -96,10 +89,6 @@ fn existing(tx: &Txn<'_>, topic_id: i64, event: &NewEvent, now: Timestamp) -> ru
         Ok(Published { id: row.get(0)?, outcome, n_delivered: 0, n_left: 0, queues: Vec::new() })
     };
     tx.prepare_cached(sql)?.query_row(params, existing).optional()
-}
-
-fn add_payload(tx: &Txn<'_>, body: &[u8]) -> rusqlite::Result<i64> {
-    tx.prepare_cached("insert into payload (body) values (:body)")?.insert(named_params! { ":body": body })
 }
 
 fn insert(
@@ -127,31 +116,28 @@ fn insert(
     Ok(())
 }
 
-/// Notes that a subscription is still to get an event.
-fn leave(tx: &Txn<'_>, to: &Matched, event: i64) -> rusqlite::Result<()> {
-    if to.next_event.is_none() {
-        let sql = "update subscription set next_event = :event where id = :id";
-        tx.prepare_cached(sql)?.execute(named_params! { ":id": to.id, ":event": event })?;
-    }
+/// Notes that a subscription, which had nothing older to get, is still to get an event.
+fn leave(tx: &Txn<'_>, to: &Subscriber, event: i64) -> rusqlite::Result<()> {
+    let sql = "update subscription set next_event = :event where id = :id";
+    tx.prepare_cached(sql)?.execute(named_params! { ":id": to.id, ":event": event })?;
     Ok(())
 }
 
 /// Whether as much waits in a queue as may.
-fn is_full(tx: &Txn<'_>, queue_id: i64) -> Result<bool> {
+pub(super) fn is_full(tx: &Txn<'_>, queue_id: i64) -> Result<bool> {
     Ok(room(tx, queue_id).explain(tx.path())? <= tx.counted(queue_id, StateKind::Ready))
 }
 
 /// How many deliveries a queue has room for, as of what was counted when this transaction began.
-fn room(conn: &Connection, queue_id: i64) -> rusqlite::Result<i64> {
+pub(super) fn room(conn: &Connection, queue_id: i64) -> rusqlite::Result<i64> {
     let sql = "select coalesce(max(n), 0) from counter where queue_id = :queue_id and what = 'ready'";
     let n: i64 = conn.prepare_cached(sql)?.query_row(named_params! { ":queue_id": queue_id }, |row| row.get(0))?;
     Ok(MAX_WAITING - n)
 }
 
 /// Queues the delivery of an event to a subscription.
-fn deliver(tx: &Txn<'_>, to: &Matched, event: &Event<'_>, now: Timestamp) -> Result<()> {
-    let id = tx.following("job", tx.last("job")? + tx.used_up("job"))?;
-    tx.use_up("job", 1);
+pub(super) fn deliver(tx: &Txn<'_>, to: &Subscriber, event: &Event<'_>, now: Timestamp) -> Result<()> {
+    let id = tx.next("job")?;
     let sql = "insert into job (
           id, queue_id, state, priority, run_at, max_attempts, created_at, context_id, payload_id, is_shell, command,
           env, labels, event_id, topic, subscription
@@ -170,23 +156,20 @@ fn deliver(tx: &Txn<'_>, to: &Matched, event: &Event<'_>, now: Timestamp) -> Res
         ":subscription": to.id,
     };
     tx.prepare_cached(sql).and_then(|mut insert| insert.execute(params)).explain(tx.path())?;
-    let sql = "insert into label (name, value, job_id) values (:name, :value, :job)";
-    for (name, value) in event.labels {
-        let mut insert = tx.prepare_cached(sql).explain(tx.path())?;
-        insert.execute(named_params! { ":name": name, ":value": value, ":job": id }).explain(tx.path())?;
-    }
+    push::add_labels(tx, id, event.labels)?;
     tx.count(to.queue_id, StateKind::Ready, 1);
     Ok(())
 }
 
 /// The fields of a payload that is a JSON object, read when they are asked for.
-struct Fields<'p> {
+pub(super) struct Fields<'p> {
     payload: Option<&'p [u8]>,
     object: Option<Option<serde_json::Map<String, Value>>>,
 }
 
 impl<'p> Fields<'p> {
-    fn new(payload: Option<&'p [u8]>) -> Self {
+    /// Those of this payload.
+    pub(super) fn new(payload: Option<&'p [u8]>) -> Self {
         Self { payload, object: None }
     }
 
@@ -205,165 +188,8 @@ impl<'p> Fields<'p> {
 }
 
 /// Whether a subscription that wants only these gets an event.
-fn wants(only: &Where, labels: &Labels, fields: &mut Fields<'_>) -> bool {
+pub(super) fn wants(only: &Where, labels: &Labels, fields: &mut Fields<'_>) -> bool {
     only.iter().all(|(name, value)| labels.get(name) == Some(value) || fields.is(name, value))
-}
-
-/// A subscription that has still to get events.
-struct Behind {
-    matched: Matched,
-    pattern: TopicPattern,
-    next: i64,
-    rate: Option<Rate>,
-    /// When it last got some of those.
-    delivered_at: Timestamp,
-}
-
-impl Behind {
-    /// When it may get the next portion: at once without a rate, and where the clock was set back since the last one.
-    fn due(&self, now: Timestamp) -> Timestamp {
-        match self.rate {
-            Some(rate) if self.delivered_at <= now => self.delivered_at.plus(rate.pause()),
-            Some(_) | None => now,
-        }
-    }
-}
-
-/// The subscriptions that have still to get events and may, whose queues are served and have room.
-fn behind(conn: &Connection, serving: &Serving) -> rusqlite::Result<Vec<Behind>> {
-    let mut query = conn.prepare_cached(BEHIND_SQL)?;
-    let mut found = query.query_map([], row_behind)?.collect::<rusqlite::Result<Vec<_>>>()?;
-    found.retain(|behind| serving.includes(&behind.matched.queue));
-    let mut with_room = Vec::new();
-    for behind in found {
-        if room(conn, behind.matched.queue_id)? > 0 {
-            with_room.push(behind);
-        }
-    }
-    Ok(with_room)
-}
-
-/// Of no file without subscriptions that are behind this looks at a row.
-pub(super) const BEHIND_SQL: &str = "select subscription.id, queue_id, queue.name as queue, 0 as is_paused, next_event,
-      only_where, pattern, rate, coalesce(delivered_at, 0) as delivered_at
-    from subscription indexed by subscription_behind join queue on queue.id = queue_id
-    where next_event is not null and subscription.paused_at is null
-    order by next_event";
-
-fn row_behind(row: &Row<'_>) -> rusqlite::Result<Behind> {
-    Ok(Behind {
-        matched: Matched {
-            id: row.get("id")?,
-            queue_id: row.get("queue_id")?,
-            queue: row.get("queue")?,
-            is_paused: false,
-            next_event: row.get("next_event")?,
-            only: row::map(row, "only_where")?,
-        },
-        pattern: row.get("pattern")?,
-        next: row.get("next_event")?,
-        rate: row::rate(row)?,
-        delivered_at: row.get("delivered_at")?,
-    })
-}
-
-/// What was delivered to subscriptions that are behind.
-#[derive(Default)]
-pub(super) struct CaughtUp {
-    pub(super) queue_ids: Vec<i64>,
-    /// There is more that may be delivered at once.
-    pub(super) is_more: bool,
-}
-
-/// Delivers a portion to each subscription that is behind, and moves it on in the same transaction.
-pub(super) fn catch_up(tx: &Txn<'_>, serving: &Serving, now: Timestamp) -> Result<CaughtUp> {
-    let mut done = CaughtUp::default();
-    for behind in behind(tx, serving).explain(tx.path())?.into_iter().filter(|behind| behind.due(now) <= now) {
-        let (next, n_delivered) = advance(tx, &behind, now)?;
-        if n_delivered > 0 {
-            done.queue_ids.push(behind.matched.queue_id);
-        }
-        done.is_more |= next.is_some() && behind.rate.is_none() && !is_full(tx, behind.matched.queue_id)?;
-        let sql = "update subscription
-            set next_event = :next, rate = iif(:next is null, null, rate), delivered_at = :now
-            where id = :id";
-        let params = named_params! { ":id": behind.matched.id, ":next": next, ":now": now };
-        tx.prepare_cached(sql).and_then(|mut update| update.execute(params)).explain(tx.path())?;
-    }
-    Ok(done)
-}
-
-/// Delivers to one; answers what it is to get next, and how many it got.
-fn advance(tx: &Txn<'_>, behind: &Behind, now: Timestamp) -> Result<(Option<i64>, usize)> {
-    let room =
-        room(tx, behind.matched.queue_id).explain(tx.path())? - tx.counted(behind.matched.queue_id, StateKind::Ready);
-    let portion = behind.rate.map_or(BATCH, |rate| rate.portion(now.since(behind.delivered_at)).min(BATCH));
-    let portion = portion.min(usize::try_from(room).unwrap_or(0));
-    let log = log_from(tx, behind.next).explain(tx.path())?;
-    let is_whole = log.len() < usize::try_from(MAX_LOOKED_AT).unwrap_or(usize::MAX);
-    let mut n_delivered = 0;
-    let mut next = log.last().map(|entry| entry.id + 1);
-    for entry in log {
-        if !behind.pattern.matches(&entry.topic) || !is_wanted(tx, behind, &entry).explain(tx.path())? {
-            continue;
-        }
-        if n_delivered == portion {
-            return Ok((Some(entry.id), n_delivered));
-        }
-        let event = Event { id: entry.id, topic: &entry.topic, labels: &entry.labels, payload_id: entry.payload_id };
-        deliver(tx, &behind.matched, &event, now)?;
-        let sql = "update event set deliveries = deliveries + 1 where id = :id";
-        let params = named_params! { ":id": entry.id };
-        tx.prepare_cached(sql).and_then(|mut update| update.execute(params)).explain(tx.path())?;
-        n_delivered += 1;
-    }
-    if is_whole {
-        next = None;
-    }
-    Ok((next, n_delivered))
-}
-
-fn is_wanted(conn: &Connection, behind: &Behind, entry: &Entry) -> rusqlite::Result<bool> {
-    let Some(only) = &behind.matched.only else { return Ok(true) };
-    let sql = "select body from payload where id = :id";
-    let params = named_params! { ":id": entry.payload_id };
-    let payload: Option<Vec<u8>> = conn.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional()?;
-    Ok(wants(only, &entry.labels, &mut Fields::new(payload.as_deref())))
-}
-
-/// An event on record, its payload left out.
-struct Entry {
-    id: i64,
-    topic: Topic,
-    labels: Labels,
-    payload_id: Option<i64>,
-}
-
-fn log_from(conn: &Connection, first: i64) -> rusqlite::Result<Vec<Entry>> {
-    let sql = "select event.id, topic.name as topic, event.labels, event.payload_id
-        from event join topic on topic.id = event.topic_id
-        where event.id >= :first and event.is_forgotten = 0
-        order by event.id
-        limit :limit";
-    let entry = |row: &Row<'_>| {
-        Ok(Entry {
-            id: row.get("id")?,
-            topic: row.get("topic")?,
-            labels: row::labels(row)?,
-            payload_id: row.get("payload_id")?,
-        })
-    };
-    let params = named_params! { ":first": first, ":limit": MAX_LOOKED_AT };
-    conn.prepare_cached(sql)?.query_map(params, entry)?.collect()
-}
-
-/// When the next portion may be delivered.
-pub(super) fn next_delivery(
-    conn: &Connection,
-    serving: &Serving,
-    now: Timestamp,
-) -> rusqlite::Result<Option<Timestamp>> {
-    Ok(behind(conn, serving)?.iter().map(|behind| behind.due(now)).min())
 }
 
 #[cfg(test)]
@@ -371,9 +197,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::job::{Context, EnvVars, From, NewSubscription, QueueName, QueueSettings, Terms};
+    use crate::job::{Context, EnvVars, NewSubscription, QueueName, QueueSettings, StartAt, Terms, TopicPattern};
     use crate::store::sqlite::SqliteStore;
-    use crate::store::{Access, Store as _, Topics as _};
+    use crate::store::{Access, Serving, Store as _, Topics as _};
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000_000_000);
 
@@ -392,7 +218,7 @@ mod tests {
                 env: EnvVars::new(),
                 context: Context { cwd: b"/".to_vec(), env: Vec::new(), terms: Terms::default() },
                 own: QueueSettings::default(),
-                from: From::New,
+                from: StartAt::New,
                 rate: None,
             };
             let _ = store.subscribe(&new, NOW).expect("a subscription");

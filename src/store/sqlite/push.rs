@@ -13,7 +13,7 @@ use super::row::{self, Explain as _};
 use super::terms;
 use super::transaction::Txn;
 use crate::clock::Timestamp;
-use crate::job::{Context, Due, JobId, KeyRule, Lease, NewJob, OnDuplicate, QueueName, StateKind, Token};
+use crate::job::{Context, Due, JobId, KeyRule, Labels, Lease, NewJob, OnDuplicate, QueueName, StateKind, Token};
 use crate::store::{Error, Met, PushOutcome, Pushed, Result};
 
 /// Queues all of `jobs`, or fails and queues none.
@@ -109,7 +109,7 @@ impl Push<'_, '_> {
         let (is_shell, command) = row::command_columns(job.command.as_ref());
         let env = (!job.env.is_empty()).then(|| row::env_column(&job.env));
         let context_id = self.context_id(&job.context)?;
-        let payload_id = job.payload.as_deref().map(|body| self.add_payload(body)).transpose()?;
+        let payload_id = job.payload.as_deref().map(|body| add_payload(self.tx, body)).transpose()?;
         let sql = "insert into job (
               id, queue_id, state, priority, run_at, max_attempts, created_at, expires_at, context_id, payload_id,
               is_shell, command, env, labels, key, key_holds, key_until, token
@@ -140,22 +140,8 @@ impl Push<'_, '_> {
                 ":token": last.token,
             })
             .explain(self.tx.path())?;
-        self.add_labels(last.job, job)?;
+        add_labels(self.tx, last.job.get(), &job.labels)?;
         Ok(state)
-    }
-
-    fn add_labels(&self, id: JobId, job: &NewJob) -> Result<()> {
-        let sql = "insert into label (name, value, job_id) values (:name, :value, :job)";
-        for (name, value) in &job.labels {
-            let mut insert = self.tx.prepare_cached(sql).explain(self.tx.path())?;
-            insert.execute(named_params! { ":name": name, ":value": value, ":job": id }).explain(self.tx.path())?;
-        }
-        Ok(())
-    }
-
-    fn add_payload(&self, body: &[u8]) -> Result<i64> {
-        let mut insert = self.tx.prepare_cached("insert into payload (body) values (:body)").explain(self.tx.path())?;
-        insert.insert(named_params! { ":body": body }).explain(self.tx.path())
     }
 
     fn holder(&self, queue_id: i64, key: &str, job: &NewJob) -> Result<Option<Holder>> {
@@ -218,6 +204,22 @@ pub(super) fn free_key(tx: &Txn<'_>, queue_id: i64, key: &str, now: Timestamp) -
     let mut update = tx.prepare_cached(sql).explain(tx.path())?;
     update.execute(named_params! { ":queue_id": queue_id, ":key": key, ":now": now }).explain(tx.path())?;
     Ok(())
+}
+
+/// Has a job found by its labels.
+pub(super) fn add_labels(tx: &Txn<'_>, job: i64, labels: &Labels) -> Result<()> {
+    let sql = "insert into label (name, value, job_id) values (:name, :value, :job)";
+    for (name, value) in labels {
+        let mut insert = tx.prepare_cached(sql).explain(tx.path())?;
+        insert.execute(named_params! { ":name": name, ":value": value, ":job": job }).explain(tx.path())?;
+    }
+    Ok(())
+}
+
+/// The number of a payload that is added.
+pub(super) fn add_payload(tx: &Txn<'_>, body: &[u8]) -> Result<i64> {
+    let mut insert = tx.prepare_cached("insert into payload (body) values (:body)").explain(tx.path())?;
+    insert.insert(named_params! { ":body": body }).explain(tx.path())
 }
 
 /// The number of a queue, which is made if there is none of this name.

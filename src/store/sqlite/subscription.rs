@@ -9,7 +9,7 @@ use super::transaction::Txn;
 use super::{change, terms, topic};
 use crate::clock::Timestamp;
 use crate::job::{
-    Context, EventId, From, NewSubscription, QueueName, QueueSettings, Rate, Subscription, Topic, TopicEvent,
+    Context, EventId, NewSubscription, QueueName, QueueSettings, Rate, StartAt, Subscription, Topic, TopicEvent,
 };
 use crate::store::{Result, Subscribed};
 
@@ -162,7 +162,7 @@ pub(super) fn subscribed_to(conn: &Connection, topic: &Topic) -> rusqlite::Resul
         format!("select {COLUMNS} from subscription join queue on queue.id = queue_id where subscription.id = :id");
     let mut found = Vec::new();
     for matched in topic::matched(conn, topic)? {
-        let mut one = conn.prepare_cached(&sql)?.query_row(named_params! { ":id": matched.id }, subscription)?;
+        let mut one = conn.prepare_cached(&sql)?.query_row(named_params! { ":id": matched.to.id }, subscription)?;
         (one.lag, one.behind_since) = lag(conn, &one)?;
         found.push(one);
     }
@@ -214,12 +214,11 @@ pub(super) fn pause(tx: &Txn<'_>, name: &QueueName, is_paused: bool, now: Timest
     if !Annex::Topics.is_in(tx).explain(tx.path())? {
         return Ok(None);
     }
-    let sql = "select paused_at is not null, queue.name,
+    let sql = "select subscription.paused_at is not null, queue.name,
           (select count(*) from subscription as other where other.queue_id = subscription.queue_id) = 1 as is_alone
         from subscription join queue on queue.id = queue_id
         where subscription.name = :name";
-    let sql = sql.replace("select paused_at", "select subscription.paused_at");
-    let mut query = tx.prepare_cached(&sql).explain(tx.path())?;
+    let mut query = tx.prepare_cached(sql).explain(tx.path())?;
     let params = named_params! { ":name": name };
     let found: Option<(bool, QueueName, bool)> =
         query.query_row(params, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional().explain(tx.path())?;
@@ -237,7 +236,7 @@ pub(super) fn pause(tx: &Txn<'_>, name: &QueueName, is_paused: bool, now: Timest
 }
 
 /// Moves a subscription to another place in the log; answers its queue.
-pub(super) fn rewind(tx: &Txn<'_>, name: &QueueName, to: From, rate: Option<Rate>) -> Result<Option<QueueName>> {
+pub(super) fn rewind(tx: &Txn<'_>, name: &QueueName, to: StartAt, rate: Option<Rate>) -> Result<Option<QueueName>> {
     if !Annex::Topics.is_in(tx).explain(tx.path())? {
         return Ok(None);
     }
@@ -251,22 +250,22 @@ pub(super) fn rewind(tx: &Txn<'_>, name: &QueueName, to: From, rate: Option<Rate
 }
 
 /// The first event from there on that is on record; `None` where there is none.
-fn first_from(conn: &Connection, from: From) -> rusqlite::Result<Option<i64>> {
+fn first_from(conn: &Connection, from: StartAt) -> rusqlite::Result<Option<i64>> {
     if !Annex::Topics.is_in(conn)? {
         return Ok(None);
     }
     let (condition, value) = match from {
-        From::New => return Ok(None),
-        From::All => ("id > :value", 0),
-        From::Event(id) => ("id >= :value", id.get()),
-        From::Time(at) => ("published_at >= :value", at.as_millis()),
+        StartAt::New => return Ok(None),
+        StartAt::All => ("id > :value", 0),
+        StartAt::Event(id) => ("id >= :value", id.get()),
+        StartAt::Time(at) => ("published_at >= :value", at.as_millis()),
     };
     let sql = format!("select id from event where is_forgotten = 0 and {condition} order by id limit 1");
     conn.prepare_cached(&sql)?.query_row(named_params! { ":value": value }, |row| row.get(0)).optional()
 }
 
 /// The number of the first event from there on, else of the next one; and of the last one.
-pub(super) fn event_from(conn: &Connection, from: From) -> rusqlite::Result<(EventId, i64)> {
+pub(super) fn event_from(conn: &Connection, from: StartAt) -> rusqlite::Result<(EventId, i64)> {
     // One look for both, or what is published between them would be missed.
     let look = conn.unchecked_transaction()?;
     let sql = "select coalesce(max(n), 0) from counter where queue_id = 0 and what = 'event'";

@@ -4,7 +4,7 @@ use super::row::Explain as _;
 use super::{SqliteStore, publish, subscription, topic};
 use crate::clock::Timestamp;
 use crate::job::{
-    EventId, From, LogRetention, NewEvent, NewSubscription, QueueName, Rate, Subscription, Topic, TopicEvent,
+    EventId, LogRetention, NewEvent, NewSubscription, QueueName, Rate, StartAt, Subscription, Topic, TopicEvent,
     TopicPattern, TopicTally,
 };
 use crate::store::{Published, Result, Subscribed, Topics};
@@ -34,7 +34,7 @@ impl Topics for SqliteStore {
         self.write_durably(|tx| subscription::pause(tx, name, is_paused, now))
     }
 
-    fn rewind(&mut self, name: &QueueName, to: From, rate: Option<Rate>) -> Result<Option<QueueName>> {
+    fn rewind(&mut self, name: &QueueName, to: StartAt, rate: Option<Rate>) -> Result<Option<QueueName>> {
         self.write_durably(|tx| subscription::rewind(tx, name, to, rate))
     }
 
@@ -46,7 +46,7 @@ impl Topics for SqliteStore {
         self.write_durably(|tx| topic::keep(tx, pattern, keep))
     }
 
-    fn event_from(&mut self, from: From) -> Result<(EventId, i64)> {
+    fn event_from(&mut self, from: StartAt) -> Result<(EventId, i64)> {
         subscription::event_from(&self.conn, from).explain(&self.path)
     }
 

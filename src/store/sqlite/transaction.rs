@@ -153,11 +153,6 @@ impl<'c> Txn<'c> {
         self.counted.borrow().get(&(queue_id, state.name())).copied().unwrap_or(0)
     }
 
-    /// How many numbers of a sequence were used up since they were last written.
-    pub(super) fn used_up(&self, sequence: &'static str) -> i64 {
-        self.counted.borrow().get(&(0, sequence)).copied().unwrap_or(0)
-    }
-
     /// The states, with the queue, that jobs came to stand in or left since this was last asked.
     pub(super) fn moved_since(&self) -> BTreeSet<(StateKind, i64)> {
         self.moved_since.take()
@@ -170,9 +165,9 @@ impl<'c> Txn<'c> {
 
     /// Gives the next number of a sequence of the file.
     pub(super) fn next(&self, sequence: &'static str) -> Result<i64> {
-        let next = self.following(sequence, self.last(sequence)?)?;
+        let used_up = self.counted.borrow().get(&(0, sequence)).copied().unwrap_or(0);
+        let next = self.following(sequence, self.last(sequence)? + used_up)?;
         self.use_up(sequence, 1);
-        self.write_counters()?;
         Ok(next)
     }
 
@@ -220,7 +215,8 @@ impl<'c> Txn<'c> {
         Ok(self.dropped_files.into_inner())
     }
 
-    fn write_counters(&self) -> Result<()> {
+    /// Writes what was counted and used up so far, which a commit does anyway.
+    pub(super) fn write_counters(&self) -> Result<()> {
         let sql = "insert into counter (queue_id, what, n) values (:queue, :what, :n)
             on conflict (queue_id, what) do update set n = n + excluded.n";
         for ((queue_id, what), n) in self.counted.take().into_iter().filter(|&(_, n)| n != 0) {

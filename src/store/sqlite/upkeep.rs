@@ -24,7 +24,10 @@ const WORKING_LOG: u64 = 4 * 1024 * 1024;
 
 /// The number of the next worker.
 pub(super) fn next_worker(tx: &Txn<'_>) -> Result<WorkerId> {
-    Ok(WorkerId::new(tx.next("worker")?))
+    let id = tx.next("worker")?;
+    // A file that cannot be written says so here, before anything is made beside it.
+    tx.write_counters()?;
+    Ok(WorkerId::new(id))
 }
 
 /// Puts a worker on the books.
