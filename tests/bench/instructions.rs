@@ -1,4 +1,4 @@
-//! How many instructions a push, a publish and a worker's turn take, as callgrind counts them.
+//! How many instructions a push, a publish, a replayed step and a worker's turn take, as callgrind counts them.
 //!
 //! Unlike times these are the same on a busy machine, so that they are a test: what `instructions.txt` expects
 //! may be exceeded by [`TOLERANCE`], and no more. `--renew` writes what was counted as what is expected.
@@ -11,6 +11,7 @@ use crate::options::Options;
 use crate::peers;
 use crate::place::{Place, QCTL, succeed};
 use crate::progress;
+use crate::steps::Attempt;
 use crate::table::{Bar, Row, Table, Unit};
 use crate::trouble::{Outcome, Trouble};
 use crate::turns;
@@ -25,9 +26,10 @@ const SPREAD: f64 = 0.01;
 type Count = fn(&Callgrind) -> Outcome<f64>;
 
 /// What is counted: the name in `instructions.txt`, what it is, and how it is counted.
-const COUNTS: [(&str, &str, Count); 3] = [
+const COUNTS: [(&str, &str, Count); 4] = [
     ("push", "instructions of qctl push true", push),
     ("publish", "instructions of qctl publish to one subscription", publish),
+    ("step", "instructions of qctl step that is replayed", step),
     ("turn", "instructions of a worker's turn that settles one job and claims one", turn),
 ];
 
@@ -112,6 +114,20 @@ fn publish(callgrind: &Callgrind) -> Outcome<f64> {
         succeed(&mut place.qctl(&["publish", TOPIC]))?;
     }
     callgrind.count(&place, &[QCTL, "publish", TOPIC])
+}
+
+/// One step that the attempt before has recorded.
+fn step(callgrind: &Callgrind) -> Outcome<f64> {
+    let place = Place::of_fixed_length()?;
+    let attempt = Attempt::first(&place)?;
+    let step = [QCTL, "step", "greet", "--", "true"];
+    succeed(&mut attempt.command(&place, &step))?;
+    let attempt = attempt.next(&place)?;
+    let mut counted = place.command(&callgrind.program);
+    counted.envs(attempt.environ());
+    let n_instructions = callgrind.count_in(&place, &mut counted, &step)?;
+    attempt.leave(&place)?;
+    Ok(n_instructions)
 }
 
 /// One turn of 200, what comes before and after them taken away.
