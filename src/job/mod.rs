@@ -4,6 +4,7 @@
 //! JSON, paths of the queue, or what time it is.
 
 mod attempt;
+pub mod cause;
 mod event;
 mod filter;
 mod id;
@@ -15,6 +16,7 @@ mod topic;
 mod wish;
 
 pub use attempt::{Attempt, Chunk, Outcome, Report, Settlement, Stream, Usage, Verdict};
+pub use cause::{Cause, GroupName};
 pub use event::{Event, StopReason};
 pub use filter::{Filter, JobChange, Page, Queue, QueueSettings, Retention, Tally};
 pub use id::{BadName, IdRange, JobId, Lease, QueueName, QueuePattern, Token, WorkerId};
