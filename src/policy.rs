@@ -55,24 +55,29 @@ pub fn heed(wish: &Wish, verdict: Verdict, report: &Report) -> Option<Granted> {
     let again = |pause| Verdict::Retry { due: report.ended_at.plus(pause) };
     match (report.outcome, wish) {
         (Outcome::Succeeded | Outcome::Failed, Wish::Snooze(pause)) => {
-            Some(Granted { verdict: again(*pause), outcome: Outcome::Snoozed, error: None })
+            Some(Granted { verdict: again(*pause), outcome: Outcome::Snoozed, error: None, group: None })
         }
-        (Outcome::Succeeded | Outcome::Failed, Wish::Sleep(until)) => {
-            Some(Granted { verdict: Verdict::Retry { due: *until }, outcome: Outcome::Snoozed, error: None })
-        }
+        (Outcome::Succeeded | Outcome::Failed, Wish::Sleep(until)) => Some(Granted {
+            verdict: Verdict::Retry { due: *until },
+            outcome: Outcome::Snoozed,
+            error: None,
+            group: None,
+        }),
         (Outcome::Succeeded | Outcome::Failed | Outcome::Timeout, Wish::Doubt(step)) => {
             let verdict = Verdict::Die { reason: Reason::Uncertain };
             let error = Some(format!("step {step} was begun before; it may or may not have happened"));
-            Some(Granted { verdict, outcome: Outcome::Failed, error })
+            Some(Granted { verdict, outcome: Outcome::Failed, error, group: None })
         }
-        (Outcome::Succeeded | Outcome::Failed | Outcome::Timeout, Wish::Bury(message)) => {
+        (Outcome::Succeeded | Outcome::Failed | Outcome::Timeout, Wish::Bury { message, group }) => {
             let message = message.clone().or_else(|| report.error.clone()).unwrap_or_else(|| "buried".to_owned());
             let verdict = Verdict::Die { reason: Reason::Buried };
-            Some(Granted { verdict, outcome: Outcome::Buried, error: Some(message) })
+            Some(Granted { verdict, outcome: Outcome::Buried, error: Some(message), group: group.clone() })
         }
         // Whether there is another attempt is not for it to say.
         (outcome @ (Outcome::Failed | Outcome::Timeout), Wish::RetryAfter(pause)) => match verdict {
-            Verdict::Retry { .. } => Some(Granted { verdict: again(*pause), outcome, error: report.error.clone() }),
+            Verdict::Retry { .. } => {
+                Some(Granted { verdict: again(*pause), outcome, error: report.error.clone(), group: None })
+            }
             Verdict::Succeed | Verdict::HandBack | Verdict::Die { .. } | Verdict::Cancel => None,
         },
         (Outcome::Succeeded, Wish::RetryAfter(_))
@@ -168,6 +173,7 @@ mod tests {
             last: None,
             progress: None,
             delivery: None,
+            group: None,
         }
     }
 
@@ -239,8 +245,12 @@ mod tests {
 
     #[test]
     fn whoever_snoozes_is_run_again_whatever_the_exit_status() {
-        let snoozed =
-            Some(Granted { verdict: Verdict::Retry { due: NOW.plus(PAUSE) }, outcome: Outcome::Snoozed, error: None });
+        let snoozed = Some(Granted {
+            verdict: Verdict::Retry { due: NOW.plus(PAUSE) },
+            outcome: Outcome::Snoozed,
+            error: None,
+            group: None,
+        });
         let snooze = Wish::Snooze(PAUSE);
         assert_eq!(heed(&snooze, Verdict::Succeed, &report(Outcome::Succeeded, None)), snoozed);
         assert_eq!(heed(&snooze, BACKOFF, &report(Outcome::Failed, Some("exit 1"))), snoozed);
@@ -256,12 +266,15 @@ mod tests {
             assert_eq!(granted.outcome, Outcome::Buried);
             granted.error.expect("something is told")
         };
-        let said = Wish::Bury(Some("no such order".to_owned()));
+        let said = Wish::Bury { message: Some("no such order".to_owned()), group: None };
         assert_eq!(told(&said, Outcome::Succeeded, None), "no such order");
         assert_eq!(told(&said, Outcome::Failed, Some("exit 1")), "no such order");
-        assert_eq!(told(&Wish::Bury(None), Outcome::Failed, Some("the last line")), "the last line");
-        assert_eq!(told(&Wish::Bury(None), Outcome::Timeout, Some("timed out")), "timed out");
-        assert_eq!(told(&Wish::Bury(None), Outcome::Succeeded, None), "buried");
+        assert_eq!(
+            told(&Wish::Bury { message: None, group: None }, Outcome::Failed, Some("the last line")),
+            "the last line"
+        );
+        assert_eq!(told(&Wish::Bury { message: None, group: None }, Outcome::Timeout, Some("timed out")), "timed out");
+        assert_eq!(told(&Wish::Bury { message: None, group: None }, Outcome::Succeeded, None), "buried");
     }
 
     #[test]
@@ -270,7 +283,7 @@ mod tests {
         for outcome in [Outcome::Failed, Outcome::Timeout] {
             let granted = heed(&wish, BACKOFF, &report(outcome, Some("no"))).expect("it is granted");
             let verdict = Verdict::Retry { due: NOW.plus(PAUSE) };
-            assert_eq!(granted, Granted { verdict, outcome, error: Some("no".to_owned()) });
+            assert_eq!(granted, Granted { verdict, outcome, error: Some("no".to_owned()), group: None });
             assert_eq!(heed(&wish, EXHAUSTED, &report(outcome, None)), None);
         }
         assert_eq!(heed(&wish, Verdict::Succeed, &report(Outcome::Succeeded, None)), None);
@@ -279,7 +292,7 @@ mod tests {
     #[test]
     fn an_attempt_that_did_not_come_to_its_end_asked_for_nothing() {
         for outcome in [Outcome::Lost, Outcome::Released, Outcome::Cancelled] {
-            for wish in [Wish::Snooze(PAUSE), Wish::Bury(None), Wish::RetryAfter(PAUSE)] {
+            for wish in [Wish::Snooze(PAUSE), Wish::Bury { message: None, group: None }, Wish::RetryAfter(PAUSE)] {
                 assert_eq!(heed(&wish, Verdict::HandBack, &report(outcome, None)), None, "{outcome:?}");
             }
         }

@@ -2,9 +2,10 @@
 
 use clap_complete::ArgValueCandidates;
 
-use super::{Answer, Ctx, complete, selection, value};
+use super::chosen::Chosen;
+use super::{Answer, Ctx, complete};
 use crate::exit::Exit;
-use crate::job::{IdRange, StateKind};
+use crate::job::StateKind;
 use crate::render::json::Change;
 use crate::store::Cancelled;
 
@@ -12,20 +13,28 @@ use crate::store::Cancelled;
 ///
 /// A waiting job is gone at once. A running one gets TERM, then KILL, and is not tried again.
 #[derive(clap::Args, Debug)]
+#[command(mut_arg("ids", |ids| ids.add(ArgValueCandidates::new(complete::open_jobs))))]
 #[command(after_help = "\
 Examples:
   qctl cancel 42          take it back, also while it runs
-  qctl cancel 40-49")]
+  qctl cancel 40-49
+  qctl cancel -Q mail -l build=481        all of them that are not done with")]
 pub(crate) struct Cancel {
-    /// The jobs; 3-7 is a range
-    #[arg(required = true, value_name = "ID", value_parser = value::ids, add = ArgValueCandidates::new(complete::open_jobs))]
-    ids: Vec<IdRange>,
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Say what would happen, and do nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Cancel {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let now = ctx.now();
-        let jobs = selection::named(ctx.store()?, &self.ids)?;
+        let open: Vec<StateKind> = StateKind::ALL.into_iter().filter(|state| !state.is_final()).collect();
+        let jobs = self.chosen.resolve(ctx, &open)?;
+        if self.dry_run {
+            return ctx.would_change(("cancel", "would_cancel"), &jobs, &open);
+        }
         let mut exit = Exit::Done;
         let mut changes = Vec::new();
         for (id, _) in jobs {

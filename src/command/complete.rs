@@ -6,7 +6,7 @@
 use clap_complete::CompletionCandidate;
 
 use crate::config::{self, Config, Global};
-use crate::job::{Filter, Job, Page, StateKind};
+use crate::job::{Filter, Group, Job, Page, StateKind};
 use crate::render::text;
 use crate::store::{self, Access, Store};
 
@@ -48,11 +48,22 @@ pub(crate) fn final_jobs() -> Vec<CompletionCandidate> {
 /// The jobs that died last.
 pub(crate) fn dead_jobs() -> Vec<CompletionCandidate> {
     let dead = |mut store: Box<dyn Store>| -> store::Result<Vec<Job>> {
-        let ids = store.dead(&[], MAX_JOBS)?;
+        let ids = store.dead(&Filter::default(), MAX_JOBS)?;
         let jobs = ids.into_iter().map(|id| store.job(id)).collect::<store::Result<Vec<_>>>()?;
         Ok(jobs.into_iter().flatten().collect())
     };
     candidates(glance().and_then(|store| dead(store).ok()).unwrap_or_default())
+}
+
+/// The groups of dead jobs.
+pub(crate) fn groups() -> Vec<CompletionCandidate> {
+    let groups = glance().and_then(|mut store| store.groups(&[]).ok()).unwrap_or_default();
+    let has_unicode = config::ui(&Global::default()).look.has_unicode;
+    let candidate = |group: Group| {
+        let help = format!("{} in {}: {}", group.n, group.queue, text::cut(&group.cause.text, 50, has_unicode));
+        CompletionCandidate::new(group.name.to_string()).help(Some(help.into()))
+    };
+    groups.into_iter().map(candidate).collect()
 }
 
 fn jobs_in(states: &[StateKind]) -> Vec<CompletionCandidate> {

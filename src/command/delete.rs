@@ -2,9 +2,10 @@
 
 use clap_complete::ArgValueCandidates;
 
-use super::{Answer, Ctx, complete, selection, value};
+use super::chosen::Chosen;
+use super::{Answer, Ctx, complete};
 use crate::exit::Exit;
-use crate::job::{IdRange, JobId, StateKind};
+use crate::job::{JobId, StateKind};
 use crate::render::json::Change;
 use crate::render::words;
 
@@ -13,14 +14,15 @@ use crate::render::words;
 /// What is not done with is refused: cancel it first. A key that the job still holds is free then;
 /// pruning, in contrast, keeps such a job.
 #[derive(clap::Args, Debug)]
+#[command(mut_arg("ids", |ids| ids.add(ArgValueCandidates::new(complete::final_jobs))))]
 #[command(after_help = "\
 Examples:
   qctl delete 42 --dry-run
-  qctl delete 1-100")]
+  qctl delete 1-100
+  qctl delete -s cancelled --until 7d")]
 pub(crate) struct Delete {
-    /// The jobs; 3-7 is a range
-    #[arg(required = true, value_name = "ID", value_parser = value::ids, add = ArgValueCandidates::new(complete::final_jobs))]
-    ids: Vec<IdRange>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Say what would happen, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -28,9 +30,9 @@ pub(crate) struct Delete {
 
 impl Delete {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
-        let jobs = selection::named(ctx.store()?, &self.ids)?;
-        let finished: Vec<JobId> = jobs.iter().filter(|(_, state)| state.is_final()).map(|&(id, _)| id).collect();
         let states: Vec<StateKind> = StateKind::ALL.into_iter().filter(|state| state.is_final()).collect();
+        let jobs = self.chosen.resolve(ctx, &states)?;
+        let finished: Vec<JobId> = jobs.iter().filter(|(_, state)| state.is_final()).map(|&(id, _)| id).collect();
         let gone = if self.dry_run {
             ctx.ui.say(format_args!("would delete {}", words::count(finished.len(), "job")));
             finished

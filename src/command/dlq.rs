@@ -1,12 +1,16 @@
 //! `qctl dlq`: dead letters
 
+mod check;
 mod drop;
+mod groups;
 mod list;
 mod requeue;
 mod select;
 mod show;
 
+use check::Check;
 use drop::Discard;
+use groups::Groups;
 use list::List;
 pub(crate) use requeue::Requeue;
 use show::Show;
@@ -19,9 +23,9 @@ use super::{Answer, Ctx};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  qctl dlq list
+  qctl dlq groups                        what they died of
   qctl dlq show 42
-  qctl dlq requeue -Q mail")]
+  qctl dlq requeue --group 4f1c09ab")]
 pub(crate) struct Dlq {
     #[command(subcommand)]
     verb: Verb,
@@ -30,18 +34,22 @@ pub(crate) struct Dlq {
 #[derive(clap::Subcommand, Debug)]
 enum Verb {
     List(List),
+    Groups(Groups),
     Show(Show),
     Requeue(Requeue),
     Drop(Discard),
+    Check(Check),
 }
 
 impl Dlq {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         match self.verb {
             Verb::List(verb) => verb.run(ctx),
+            Verb::Groups(verb) => verb.run(ctx),
             Verb::Show(verb) => verb.run(ctx),
             Verb::Requeue(verb) => verb.run(ctx),
             Verb::Drop(verb) => verb.run(ctx),
+            Verb::Check(verb) => verb.run(ctx),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use clap_complete::ArgValueCandidates;
 
+use super::ending::Ending;
 use super::{Answer, Ctx, complete, value};
 use crate::exit::Exit;
 use crate::job::{Filter, JobId, Page, QueueName, StateKind};
@@ -18,6 +19,7 @@ Examples:
   qctl list -s running
   qctl list -Q mail --since 2h --limit 200
   qctl list -l build=481 -F id,state,error
+  qctl list --grep 'rsync.*/srv' --exit-code 23
   qctl list --limit 100 --after 4711       the next page")]
 pub(crate) struct List {
     /// Only this queue
@@ -35,6 +37,8 @@ pub(crate) struct List {
     /// Only jobs pushed before then: an instant, or a duration ago
     #[arg(long, value_name = "T")]
     until: Option<String>,
+    #[command(flatten)]
+    ending: Ending,
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = value::limit)]
     limit: usize,
@@ -51,17 +55,18 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
+        for queue in &self.queue {
+            ctx.known_queue(queue)?;
+        }
         let filter = Filter {
-            ids: Vec::new(),
             since: self.since.as_deref().map(|text| ctx.past("--since", text)).transpose()?,
             until: self.until.as_deref().map(|text| ctx.past("--until", text)).transpose()?,
             queues: self.queue,
             states: self.states,
             labels: self.labels,
+            ..Filter::default()
         };
-        for queue in &filter.queues {
-            ctx.known_queue(queue)?;
-        }
+        let filter = self.ending.narrow(ctx, filter)?;
         let store = ctx.store()?;
         let page = Page { after: self.after, limit: self.limit, oldest_first: self.reverse };
         let jobs = store.jobs(&filter, page)?;

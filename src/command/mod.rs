@@ -8,12 +8,14 @@
 mod awaited;
 pub(crate) mod backup;
 pub(crate) mod cancel;
+mod chosen;
 pub(crate) mod complete;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
 mod draft;
+mod ending;
 mod follow;
 pub(crate) mod generate;
 pub(crate) mod help;
@@ -65,7 +67,7 @@ use crate::clock::{Clock as _, Timestamp};
 use crate::config::{ChosenBy, Config};
 use crate::exit::{Exit, Failure};
 use crate::job::{EventId, JobId, QueueName, QueueSettings, StartAt, StateKind};
-use crate::render::json;
+use crate::render::{json, words};
 use crate::store::{self, Access, Store, Target, Tidy};
 use crate::ui::{Format, Ui};
 use crate::wake;
@@ -171,6 +173,31 @@ impl Ctx {
     /// Answers with what became of each job that was to be changed: as JSON, where that is asked for.
     pub(crate) fn answer_changes(&self, changes: &[json::Change]) -> Result<(), Failure> {
         if self.ui.format == Format::Json { self.ui.print(&json::changes(changes)) } else { Ok(()) }
+    }
+
+    /// Answers with what a verb would do to these jobs, of which it changes only those in `states`.
+    pub(crate) fn would_change(
+        &self,
+        (verb, would): (&str, &'static str),
+        jobs: &[(JobId, StateKind)],
+        states: &[StateKind],
+    ) -> Answer {
+        let (meant, others): (Vec<_>, Vec<_>) = jobs.iter().partition(|(_, state)| states.contains(state));
+        for (id, state) in &others {
+            self.ui.say(format_args!("job {id} is {}; there is nothing to {verb}", state.name()));
+        }
+        if self.ui.format == Format::Json {
+            let change = |outcome| {
+                move |&(id, state): &(JobId, StateKind)| json::Change { id, outcome, state: Some(state), holder: None }
+            };
+            let changes = meant.iter().map(change(would)).chain(others.iter().map(change("refused")));
+            self.ui.print(&json::changes(&changes.collect::<Vec<_>>()))?;
+        } else {
+            self.ui.say(format_args!("would {verb} {}", words::count(meant.len(), "job")));
+            let lines: Vec<String> = meant.iter().map(|(id, _)| id.to_string()).collect();
+            self.ui.print(&lines.join("\n"))?;
+        }
+        Ok(if others.is_empty() { Exit::Done } else { Exit::Refused })
     }
 
     /// The queue and the rule that chose it.

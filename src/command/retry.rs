@@ -2,9 +2,10 @@
 
 use clap_complete::ArgValueCandidates;
 
-use super::{Answer, Ctx, complete, selection, value};
+use super::chosen::Chosen;
+use super::{Answer, Ctx, complete};
 use crate::exit::Exit;
-use crate::job::{IdRange, JobId, StateKind};
+use crate::job::{JobId, StateKind};
 use crate::render::json::Change;
 use crate::render::words;
 use crate::store::Retried;
@@ -14,19 +15,26 @@ use crate::store::Retried;
 /// They keep their ids; their attempts are counted from zero. A job whose key a newer one holds by now
 /// stays as it is and is reported; the others are put back.
 #[derive(clap::Args, Debug)]
+#[command(mut_arg("ids", |ids| ids.add(ArgValueCandidates::new(complete::final_jobs))))]
 #[command(after_help = "\
 Examples:
   qctl retry 42
-  qctl retry 40-49")]
+  qctl retry 40-49
+  qctl retry -Q ci --exit-code 75 --since 1h --dry-run")]
 pub(crate) struct Retry {
-    /// The jobs; 3-7 is a range
-    #[arg(required = true, value_name = "ID", value_parser = value::ids, add = ArgValueCandidates::new(complete::final_jobs))]
-    ids: Vec<IdRange>,
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Say what would happen, and do nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Retry {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
-        let jobs = selection::named(ctx.store()?, &self.ids)?;
+        let jobs = self.chosen.resolve(ctx, &STATES)?;
+        if self.dry_run {
+            return ctx.would_change(("retry", "would_retry"), &jobs, &STATES);
+        }
         let mut changes = Vec::new();
         let done = retry(ctx, &jobs, &mut changes);
         // Also where it broke off: those before are ready, and someone may wait for them.
@@ -38,16 +46,18 @@ impl Retry {
     }
 }
 
+/// The states of jobs that can be put back.
+const STATES: [StateKind; 3] = [StateKind::Succeeded, StateKind::Dead, StateKind::Cancelled];
+
 /// The outcome of a job that was put back.
 const RETRIED: &str = "retried";
 
 fn retry(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], changes: &mut Vec<Change>) -> Answer {
-    let states = [StateKind::Succeeded, StateKind::Dead, StateKind::Cancelled];
     let now = ctx.now();
     let mut exit = Exit::Done;
     for &(id, before) in jobs {
         let mut holder = None;
-        let (outcome, state) = match ctx.store()?.retry(id, &states, None, now)? {
+        let (outcome, state) = match ctx.store()?.retry(id, &STATES, None, now)? {
             Retried::Ready => {
                 ctx.ui.hint(format_args!("job {id} is ready"));
                 (RETRIED, Some(StateKind::Ready))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Answer, Ctx, lease, value};
 use crate::exit::{Exit, Failure};
-use crate::job::{self, Lease, Wish};
+use crate::job::{self, GroupName, Lease, Wish};
 use crate::render::json;
 use crate::store::Standing;
 use crate::ui::Format;
@@ -62,8 +62,12 @@ struct Snooze {
 #[command(after_help = "\
 Examples:
   qctl self bury
-  qctl self bury \"no customer $1\"")]
+  qctl self bury \"no customer $1\"
+  qctl self bury --group no-customer \"no customer $1\"")]
 struct Bury {
+    /// The group of dead jobs to be in [default: that of the exit status and the message]
+    #[arg(long, value_name = "NAME", value_parser = value::group)]
+    group: Option<GroupName>,
     /// What is told of it [default: the last line of stderr, else what happened]
     #[arg(value_name = "MESSAGE")]
     message: Option<OsString>,
@@ -111,7 +115,7 @@ impl Inside {
                 ("progress", ctx.store()?.note_progress(lease, &progress)?)
             }
             Word::Snooze(Snooze { pause }) => wish(ctx, lease, &Wish::Snooze(pause))?,
-            Word::Bury(Bury { message }) => wish(ctx, lease, &Wish::Bury(kept(message)))?,
+            Word::Bury(Bury { group, message }) => wish(ctx, lease, &Wish::Bury { message: kept(message), group })?,
             Word::RetryAfter(RetryAfter { pause }) => wish(ctx, lease, &Wish::RetryAfter(pause))?,
         };
         match standing {

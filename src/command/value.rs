@@ -11,7 +11,8 @@ use jiff::{ZonedDateTime, civil};
 use super::key::{AUTO, Key};
 use crate::clock::Timestamp;
 use crate::job::{
-    Backoff, IdRange, Jitter, JobId, NewJob, QueueName, QueuePattern, Rate, StateKind, StepPath, Topic, TopicPattern,
+    Backoff, GroupName, GroupRule, IdRange, Jitter, JobId, NewJob, QueueName, QueuePattern, Rate, StateKind, StepPath,
+    Topic, TopicPattern,
 };
 use crate::render::field::Field;
 
@@ -251,6 +252,31 @@ pub(crate) fn bytes_or_none(text: &str) -> Result<Rows, String> {
         .filter(|&n| n > 0 && power < 9)
         .map(|n| Rows(Some(n)))
         .ok_or_else(|| "write a size such as 512K, 64M or 2G, or none".to_owned())
+}
+
+/// The name of a group of dead jobs.
+pub(crate) fn group(text: &str) -> Result<GroupName, String> {
+    GroupName::new(text).map_err(|_| "a group's name is 1 to 64 of A-Z a-z 0-9 . _ -".to_owned())
+}
+
+/// A regular expression that says which dead jobs belong together, or `none`: the usual rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule(pub(crate) Option<GroupRule>);
+
+/// One of those.
+pub(crate) fn group_rule(text: &str) -> Result<Rule, String> {
+    match text {
+        "none" => Ok(Rule(None)),
+        "" => Err("write a regular expression, or none".to_owned()),
+        text => GroupRule::new(text).map(|rule| Rule(Some(rule))).map_err(|error| bad_regex(&error)),
+    }
+}
+
+/// What is wrong with a regular expression, in one line: the whole text shows it with a mark below.
+pub(crate) fn bad_regex(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    format!("no regular expression: {}", last.trim_start_matches("error: "))
 }
 
 /// A step as it is written: `order/mail#2`.

@@ -3,21 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap_complete::ArgValueCandidates;
-
 use super::awaited::Awaited;
+use super::chosen::{self, Chosen};
 use super::report::Report;
 use super::unserved::Complaints;
 use super::waiter::Waiter;
 use super::whole_file::WholeFile;
-use super::{Answer, Ctx, complete, selection, value};
+use super::{Answer, Ctx, selection, value};
 use crate::clock::{Clock as _, Uptime};
 use crate::exit::{Exit, Failure};
-use crate::job::{Command, Filter, IdRange, JobId, Page, QueueName, StateKind};
+use crate::job::{Command, Filter, JobId, StateKind};
 use crate::render::{progress, text};
-
-/// How many jobs are read at a time.
-const PAGE: usize = 1000;
 
 /// How many times as long as a look took it does nothing. A hundred thousand jobs would otherwise
 /// keep a processor busy, because each that ends is a reason to look at all of them.
@@ -39,15 +35,8 @@ Examples:
   qctl wait -l build=481 --timeout 20m --junit report.xml
   qctl wait --any 7 8")]
 pub(crate) struct Wait {
-    /// The jobs; 3-7 is a range
-    #[arg(value_name = "ID", value_parser = value::ids, add = ArgValueCandidates::new(complete::jobs))]
-    ids: Vec<IdRange>,
-    /// Jobs with this label
-    #[arg(short = 'l', long = "label", value_name = "K=V", value_parser = value::label)]
-    labels: Vec<(String, String)>,
-    /// Jobs of this queue
-    #[arg(short = 'Q', long, value_name = "NAME", value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]
-    queue: Option<QueueName>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// No longer than this
     #[arg(long, value_name = "D", value_parser = value::duration)]
     timeout: Option<Duration>,
@@ -119,60 +108,51 @@ impl Wait {
         jobs.pending.is_empty() || (self.any && has_any) || (self.fail_fast && !jobs.failed.is_empty())
     }
 
-    /// The jobs to wait for.
+    /// The jobs to wait for: those of these numbers, and those that are like this.
     fn meant(&self, ctx: &mut Ctx) -> Result<Vec<JobId>, Failure> {
-        if self.ids.is_empty() && self.labels.is_empty() && self.queue.is_none() {
+        let chosen = &self.chosen;
+        if chosen.ids.is_empty() && !chosen.is_by_traits() {
             return Err(
                 Failure::usage("nothing is named to wait for").hint("give job numbers, -l LABEL=VALUE or -Q QUEUE")
             );
         }
-        let mut pending: Vec<JobId> =
-            selection::named(ctx.store()?, &self.ids)?.into_iter().map(|(id, _)| id).collect();
-        if !self.labels.is_empty() || self.queue.is_some() {
-            if let Some(queue) = &self.queue {
-                ctx.known_queue(queue)?;
+        let named = selection::named(ctx.store()?, &chosen.ids)?;
+        let mut pending: Vec<JobId> = named.into_iter().map(|(id, _)| id).collect();
+        if chosen.is_by_traits() {
+            let filter = self.filter(ctx)?;
+            let alike = chosen::all_that_match(ctx, &filter)?;
+            if alike.is_empty() && !self.is_by_queue_alone() {
+                let message = if chosen.labels.is_empty() { "no job is like that" } else { "no job has these labels" };
+                return Err(Failure::not_found(message).hint("qctl list -l LABEL=VALUE"));
             }
-            let labelled = all_that_match(ctx, &self.filter())?;
-            if labelled.is_empty() && !self.labels.is_empty() {
-                return Err(Failure::not_found("no job has these labels").hint("qctl list -l LABEL=VALUE"));
-            }
-            pending.extend(labelled);
+            pending.extend(alike.into_iter().map(|(id, _)| id));
         }
         Ok(pending)
     }
 
-    fn filter(&self) -> Filter {
-        let unfinished = StateKind::ALL.into_iter().filter(|state| !state.is_final());
-        Filter {
-            queues: self.queue.iter().cloned().collect(),
-            labels: self.labels.clone(),
-            states: if self.labels.is_empty() { unfinished.collect() } else { Vec::new() },
-            ..Filter::default()
-        }
+    /// Whether it is for what a queue has still to do.
+    fn is_by_queue_alone(&self) -> bool {
+        let Chosen { ids: _, queue: _, states, labels, since, until, ending } = &self.chosen;
+        states.is_empty() && labels.is_empty() && since.is_none() && until.is_none() && !ending.is_any()
+    }
+
+    fn filter(&self, ctx: &mut Ctx) -> Result<Filter, Failure> {
+        let unfinished: Vec<StateKind> = StateKind::ALL.into_iter().filter(|state| !state.is_final()).collect();
+        let states = if self.is_by_queue_alone() { unfinished } else { Vec::new() };
+        Ok(Filter { ids: Vec::new(), ..self.chosen.filter(ctx, &states)? })
     }
 
     /// The command that lists what did not succeed, as far as it can be narrowed down.
     fn more(&self) -> String {
         let mut line = "qctl list -s dead,cancelled".to_owned();
-        if self.ids.is_empty() {
-            let queue = self.queue.iter().flat_map(|queue| ["-Q".to_owned(), queue.to_string()]);
-            let labels = self.labels.iter().flat_map(|(name, value)| ["-l".to_owned(), format!("{name}={value}")]);
+        if self.chosen.ids.is_empty() {
+            let queue = self.chosen.queue.iter().flat_map(|queue| ["-Q".to_owned(), queue.to_string()]);
+            let labels =
+                self.chosen.labels.iter().flat_map(|(name, value)| ["-l".to_owned(), format!("{name}={value}")]);
             let words: Vec<Vec<u8>> = queue.chain(labels).map(String::into_bytes).collect();
             line.push_str(&format!(" {}", text::command(Some(&Command::Program(words)))));
         }
         line
-    }
-}
-
-fn all_that_match(ctx: &mut Ctx, filter: &Filter) -> Result<Vec<JobId>, Failure> {
-    let mut ids: Vec<JobId> = Vec::new();
-    loop {
-        let page = Page { after: ids.last().copied(), limit: PAGE, oldest_first: true };
-        let jobs = ctx.store()?.jobs(filter, page)?;
-        ids.extend(jobs.iter().map(|job| job.id));
-        if jobs.len() < PAGE {
-            return Ok(ids);
-        }
     }
 }
 

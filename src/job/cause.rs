@@ -5,67 +5,15 @@
 //! causes stay apart.
 
 use std::borrow::Cow;
-use std::fmt;
-
-use super::id::{BadName, QueueName};
 
 /// What stands in the place of a part that varies.
 const STAR: char = '*';
 
 /// The longest text of a cause, in characters: enough to tell causes apart, short enough to be a row of a table.
-const MAX_CHARS: usize = 160;
+pub(super) const MAX_CHARS: usize = 160;
 
 /// Words before a number that is no count but says what went wrong: `HTTP 404`, `[Errno 28]`, `exit status 3`.
 const CODE_WORDS: [&str; 7] = ["code", "errno", "http", "signal", "sqlstate", "status", "returned error"];
-
-/// The name of a group of dead jobs within its queue: eight hexadecimal digits, or what the job or its pusher said.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupName(String);
-
-impl GroupName {
-    /// Takes `name` as a group's: made as a queue's name is.
-    ///
-    /// # Errors
-    ///
-    /// [`BadName`] where a queue could not be called that.
-    pub fn new(name: impl Into<String>) -> Result<Self, BadName> {
-        let name = name.into();
-        QueueName::new(name.as_str()).map(|_| Self(name))
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for GroupName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// What jobs of one group have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cause {
-    /// The exit status, if the attempt exited.
-    pub exit_code: Option<i32>,
-    /// The signal, if it died of one.
-    pub signal: Option<i32>,
-    /// What its last line of stderr, or what is told in its place, has in common with others.
-    pub text: String,
-}
-
-impl Cause {
-    /// The name of the group of a queue in which jobs die of this for this reason: the first 32 bits of the SHA-256 of
-    /// all of it. The queue is part of it, so that what is chosen by the name is never more than what was seen.
-    pub fn group(&self, queue: &QueueName, reason: &str) -> GroupName {
-        let Self { exit_code, signal, text } = self;
-        let whole = format!("{queue}\0{reason}\0{exit_code:?}\0{signal:?}\0{text}");
-        let [a, b, c, d, ..] = hmac_sha256::Hash::hash(whole.as_bytes());
-        GroupName(format!("{:08x}", u32::from_be_bytes([a, b, c, d])))
-    }
-}
 
 /// What a line has in common with others that tell of the same: parts that vary are stars.
 ///
@@ -77,7 +25,7 @@ impl Cause {
 /// - A number of at most three digits that is a code stays: one behind `status`, `code`, `errno`, `signal`, `HTTP` or
 ///   `returned error`; and what stands in brackets behind `error`, as in `error[E0308]`.
 /// - Stars that only marks or a space part are one, so that a date is a star, and a list.
-pub fn common(line: &str) -> String {
+pub(super) fn common(line: &str) -> String {
     let mut scan = Scan { out: Vec::new() };
     let plain = plain(line);
     let mut rest = plain.as_ref();
@@ -494,22 +442,5 @@ mod tests {
             let expected: String = line.chars().take(MAX_CHARS).collect();
             prop_assert_eq!(common(&line), expected);
         }
-    }
-
-    #[test]
-    fn a_group_is_named_by_all_that_its_cause_is() {
-        let queue = |name: &str| QueueName::new(name).expect("a name");
-        let cause = Cause { exit_code: Some(1), signal: None, text: "disk full".to_owned() };
-        let name = cause.group(&queue("mail"), "exhausted");
-        assert_eq!(name, cause.clone().group(&queue("mail"), "exhausted"));
-        let others = [
-            cause.group(&queue("ci"), "exhausted"),
-            cause.group(&queue("mail"), "permanent"),
-            Cause { exit_code: Some(2), ..cause.clone() }.group(&queue("mail"), "exhausted"),
-            Cause { exit_code: None, signal: Some(1), ..cause.clone() }.group(&queue("mail"), "exhausted"),
-            Cause { text: "disk gone".to_owned(), ..cause }.group(&queue("mail"), "exhausted"),
-        ];
-        assert!(!others.contains(&name));
-        assert_eq!(name.as_str().len(), 8);
     }
 }

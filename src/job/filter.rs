@@ -3,9 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::group::{GroupName, GroupRule, MAX_PROGRAM};
 use super::id::{IdRange, JobId, QueueName};
 use super::new::{Backoff, Defaults, Due, Jitter, Terms};
-use super::state::StateKind;
+use super::state::{Reason, StateKind};
 use crate::clock::Timestamp;
 
 /// Which jobs are meant. Every condition that is given must hold; none given means every job.
@@ -23,6 +24,39 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Pushed before this instant.
     pub until: Option<Timestamp>,
+    /// Done with at this instant or later.
+    pub ended_since: Option<Timestamp>,
+    /// Done with before this instant.
+    pub ended_until: Option<Timestamp>,
+    /// Dead, in one of these groups.
+    pub groups: Vec<GroupName>,
+    /// Dead, for one of these reasons.
+    pub reasons: Vec<Reason>,
+    /// With a last attempt that exited with one of these.
+    pub exit_codes: Vec<RangeInclusive<i32>>,
+    /// With this in its last error or its command.
+    pub text: Option<Pattern>,
+}
+
+/// What is looked for in a job's last error and in its command.
+#[derive(Clone, Debug)]
+pub struct Pattern(regex::bytes::Regex);
+
+impl Pattern {
+    /// Takes a regular expression as one.
+    ///
+    /// # Errors
+    ///
+    /// Where it is none, or a far too large one.
+    pub fn new(pattern: &str) -> Result<Self, regex::Error> {
+        regex::bytes::RegexBuilder::new(pattern).size_limit(MAX_PROGRAM).build().map(Self)
+    }
+
+    /// Whether it is found in the error, or in the command as it is kept: the arguments of a program are parted by NUL.
+    pub fn is_in(&self, error: Option<&str>, command: Option<&[u8]>) -> bool {
+        error.is_some_and(|error| self.0.is_match(error.as_bytes()))
+            || command.is_some_and(|bytes| self.0.is_match(bytes))
+    }
 }
 
 /// Which stretch of the jobs that match.
@@ -84,6 +118,8 @@ pub struct QueueSettings {
     pub keep: Option<Option<Duration>>,
     /// How many finished jobs are kept; `Some(None)`: all.
     pub keep_rows: Option<Option<u64>>,
+    /// Which of its dead jobs belong together; `Some(None)`: by the usual rule.
+    pub group_by: Option<Option<GroupRule>>,
 }
 
 impl QueueSettings {

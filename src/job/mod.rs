@@ -4,9 +4,10 @@
 //! JSON, paths of the queue, or what time it is.
 
 mod attempt;
-pub mod cause;
+mod cause;
 mod event;
 mod filter;
+mod group;
 mod id;
 mod new;
 mod pace;
@@ -16,9 +17,9 @@ mod topic;
 mod wish;
 
 pub use attempt::{Attempt, Chunk, Outcome, Report, Settlement, Stream, Usage, Verdict};
-pub use cause::{Cause, GroupName};
 pub use event::{Event, StopReason};
-pub use filter::{Filter, JobChange, Page, Queue, QueueSettings, Retention, Tally};
+pub use filter::{Filter, JobChange, Page, Pattern, Queue, QueueSettings, Retention, Tally};
+pub use group::{Cause, Group, GroupName, GroupRule};
 pub use id::{BadName, IdRange, JobId, Lease, QueueName, QueuePattern, Token, WorkerId};
 pub use new::{Backoff, Command, Context, Defaults, Due, EnvVars, Jitter, KeyRule, Labels, NewJob, OnDuplicate, Terms};
 pub use pace::{Histogram, Pace};

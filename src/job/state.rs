@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::attempt::Outcome;
+use super::group::GroupName;
 use super::id::{JobId, Lease, QueueName, Token};
 use super::new::{Command, Context, EnvVars, Labels};
 use super::topic::Delivery;
@@ -50,6 +51,8 @@ pub struct Job {
     pub progress: Option<Progress>,
     /// What it is the delivery of, if it is one.
     pub delivery: Option<Box<Delivery>>,
+    /// The group of dead jobs that it is in.
+    pub group: Option<GroupName>,
 }
 
 /// How an attempt ended, in brief.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::attempt::{Outcome, Report, Verdict};
+use super::group::GroupName;
 use super::step::StepPath;
 use crate::clock::Timestamp;
 
@@ -12,8 +13,13 @@ use crate::clock::Timestamp;
 pub enum Wish {
     /// To be run again this long after its end, without being counted.
     Snooze(Duration),
-    /// Not to be run again: it will never succeed. With what is to be told of it.
-    Bury(Option<String>),
+    /// Not to be run again: it will never succeed.
+    Bury {
+        /// What is to be told of it.
+        message: Option<String>,
+        /// The group of dead jobs that it is to be in.
+        group: Option<GroupName>,
+    },
     /// That, if it fails, the next attempt comes this long after its end.
     RetryAfter(Duration),
     /// To be run again at this time, without being counted: it came to a step that lets time pass.
@@ -27,7 +33,7 @@ impl Wish {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Snooze(_) => "snooze",
-            Self::Bury(_) => "bury",
+            Self::Bury { .. } => "bury",
             Self::RetryAfter(_) => "retry_after",
             Self::Sleep(_) => "sleep",
             Self::Doubt(_) => "doubt",
@@ -62,6 +68,8 @@ pub struct Granted {
     pub outcome: Outcome,
     /// What is told of its end.
     pub error: Option<String>,
+    /// The group of dead jobs that it named itself.
+    pub group: Option<GroupName>,
 }
 
 /// The rule by which a wish is granted, given with a settlement: `None` where it does not count. Whoever

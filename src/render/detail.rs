@@ -203,7 +203,7 @@ pub fn subscription(of: &Subscription, look: &Look) -> Vec<(&'static str, String
 
 /// What jobs of a queue get where their push does not say: the option, its value, and whether the
 /// queue has it of its own.
-pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 9] {
+pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 10] {
     let terms = Terms::default();
     let limit = |limit: Option<Duration>| limit.map_or("none".to_owned(), words::exact);
     let dead_on = settings.dead_on.as_deref().filter(|codes| !codes.is_empty());
@@ -214,6 +214,7 @@ pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 9] {
     let priority = settings.priority.unwrap_or(Defaults::PRIORITY);
     let keep = settings.keep.unwrap_or(Some(Defaults::KEEP));
     let keep_rows = settings.keep_rows.unwrap_or(Some(Defaults::KEEP_ROWS));
+    let group_by = settings.group_by.as_ref().and_then(Option::as_ref);
     [
         ("max-attempts", max_attempts.to_string(), settings.max_attempts.is_some()),
         ("backoff", words::backoff(backoff), settings.backoff.is_some()),
@@ -224,6 +225,7 @@ pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 9] {
         ("priority", priority.to_string(), settings.priority.is_some()),
         ("keep", limit(keep), settings.keep.is_some()),
         ("keep-rows", keep_rows.map_or("none".to_owned(), |n| n.to_string()), settings.keep_rows.is_some()),
+        ("group-by", group_by.map_or("none".to_owned(), |rule| rule.as_str().to_owned()), settings.group_by.is_some()),
     ]
 }
 

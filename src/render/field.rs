@@ -11,11 +11,12 @@ use crate::job::Job;
 pub struct Field(&'static str);
 
 /// Every field, in the order of the JSON.
-const NAMES: [&str; 28] = [
+const NAMES: [&str; 29] = [
     "id",
     "queue",
     "state",
     "reason",
+    "group",
     "command",
     "argv",
     "shell",

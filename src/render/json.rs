@@ -14,8 +14,8 @@ use super::field::Field;
 use super::{Finding, Worker, text, words};
 use crate::clock::Timestamp;
 use crate::job::{
-    Attempt, Chunk, Command, Event, Job, JobId, Lease, Pace, Queue, Report, State, StateKind, Step, StepPath,
-    StepState, Stream, Token,
+    Attempt, Chunk, Command, Event, GroupName, Job, JobId, Lease, Pace, Queue, Report, State, StateKind, Step,
+    StepPath, StepState, Stream, Token,
 };
 
 /// A document with one key.
@@ -41,6 +41,7 @@ pub fn job(job: &Job) -> Value {
         "queue": job.queue.as_str(),
         "state": job.state.kind().name(),
         "reason": reason(job),
+        "group": job.group.as_ref().map(GroupName::as_str),
         "command": command,
         "argv": argv,
         "shell": is_shell,

@@ -9,6 +9,7 @@ pub mod detail;
 pub mod event;
 pub mod field;
 pub mod github;
+pub mod group;
 pub mod json;
 pub mod junit;
 pub mod plain;

@@ -12,7 +12,7 @@ pub fn jobs(jobs: &[Job], fields: &[Field], look: &Look) -> String {
     lines(jobs.iter().map(|job| fields.iter().map(|field| field.text(job, look)).collect::<Vec<_>>()))
 }
 
-/// `id queue reason attempt died_at error command`.
+/// `id queue reason attempt died_at error command group`.
 pub fn dead(jobs: &[Job], look: &Look) -> String {
     lines(jobs.iter().map(|job| {
         [
@@ -23,6 +23,7 @@ pub fn dead(jobs: &[Job], look: &Look) -> String {
             job.state.finished_at().map(|at| words::local(at, look)).unwrap_or_default(),
             super::table::error(job),
             text::command(job.command.as_ref()),
+            job.group.as_ref().map(ToString::to_string).unwrap_or_default(),
         ]
     }))
 }
@@ -130,7 +131,7 @@ pub fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
     lines(pairs.into_iter().map(|(name, value)| [name.to_owned(), value]))
 }
 
-fn lines<F: AsRef<[String]>>(records: impl Iterator<Item = F>) -> String {
+pub(super) fn lines<F: AsRef<[String]>>(records: impl Iterator<Item = F>) -> String {
     let lines: Vec<String> = records.map(|fields| fields.as_ref().join("\t")).collect();
     lines.join("\n")
 }

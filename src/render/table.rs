@@ -36,11 +36,21 @@ pub fn dead(jobs: &[Job], look: &Look) -> String {
             died.unwrap_or_default(),
             format!("{}/{}", job.attempt, job.max_attempts),
             super::json::reason(job).unwrap_or_default().to_owned(),
+            job.group.as_ref().map(ToString::to_string).unwrap_or_default(),
             text::cut(&error(job), 48, look.has_unicode),
             text::command(job.command.as_ref()),
         ]
     });
-    let header = [("ID", 0), ("QUEUE", 2), ("DIED", 3), ("TRY", 5), ("REASON", 4), ("LAST ERROR", 0), ("COMMAND", 1)];
+    let header = [
+        ("ID", 0),
+        ("QUEUE", 3),
+        ("DIED", 4),
+        ("TRY", 6),
+        ("REASON", 5),
+        ("GROUP", 2),
+        ("LAST ERROR", 0),
+        ("COMMAND", 1),
+    ];
     fit(&header, rows.collect(), look)
 }
 

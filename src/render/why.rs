@@ -234,6 +234,7 @@ mod tests {
             last: Some(last),
             progress: None,
             delivery: None,
+            group: None,
         }
     }
 

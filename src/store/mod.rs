@@ -10,6 +10,7 @@
 mod answer;
 #[cfg(test)]
 pub(crate) mod conformance;
+mod dead_letters;
 mod error;
 pub mod sqlite;
 mod step_file;
@@ -23,6 +24,7 @@ pub use answer::{
     Ahead, Cancelled, Forgotten, Mark, Met, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried, Serving, Settled,
     SettledStep, Slept, Standing, Tidy, Turn, Turned, Updated, Worker,
 };
+pub use dead_letters::DeadLetters;
 pub use error::{Error, Result};
 pub use step_file::StepFile;
 pub use steps::Steps;
@@ -45,7 +47,7 @@ use crate::job::{
 /// - A lease (job, token, state `running`) is the only permission to report on a job. A report
 ///   under any other is answered with [`Settled::LeaseLost`] and changes nothing.
 /// - The cost of [`Store::turn`] depends neither on the backlog nor on the history.
-pub trait Store: Send + Steps + Topics {
+pub trait Store: Send + DeadLetters + Steps + Topics {
     /// Queues jobs, all or none, in their order. `told` learns what becomes of each, in the same order,
     /// before they are queued: of what is not queued in the end it has learnt nothing.
     ///
@@ -305,13 +307,6 @@ pub trait Store: Send + Steps + Topics {
     ///
     /// Those of any read.
     fn jobs(&mut self, filter: &Filter, page: Page) -> Result<Vec<Job>>;
-
-    /// The numbers of dead jobs in one of `queues` (any, if empty), the last to die first.
-    ///
-    /// # Errors
-    ///
-    /// Those of any read.
-    fn dead(&mut self, queues: &[QueueName], limit: usize) -> Result<Vec<JobId>>;
 
     /// How many of these jobs stand in which state, and how many do not exist.
     ///

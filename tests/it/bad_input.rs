@@ -196,7 +196,7 @@ fn a_queue_of_a_newer_qctl_is_left_alone() {
     let conn = rusqlite::Connection::open(queue.db()).expect("the queue");
     conn.execute_batch("pragma user_version = 999; pragma wal_checkpoint(truncate)").expect("a new schema");
     drop(conn);
-    is_refused(&queue, &queue.db(), "has schema 999; this qctl knows up to 5");
+    is_refused(&queue, &queue.db(), "has schema 999; this qctl knows up to 6");
 }
 
 #[test]

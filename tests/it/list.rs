@@ -160,7 +160,7 @@ fn where_says_which_file_and_why() {
     queue.push("true");
     let there = queue.qctl("where").succeeds().out();
     assert!(
-        there.contains("schema\t5\n") && there.contains("journal\twal\n") && there.contains("live workers\t0"),
+        there.contains("schema\t6\n") && there.contains("journal\twal\n") && there.contains("live workers\t0"),
         "{there}"
     );
     queue.sh("qctl --db other.db push true; qctl --db other.db where | grep -c -e '--db'").succeeds();

@@ -29,7 +29,7 @@ fn a_queue_of_schema_1_is_taken_up_with_all_it_holds() {
         states(&queue),
         "1 mail dead, 2 default succeeded, 3 default retrying, 4 default scheduled, 5 default cancelled, 6 default ready, "
     );
-    assert_eq!(schema_of(&queue), "5");
+    assert_eq!(schema_of(&queue), "6");
     queue.qctl("queue show mail").succeeds();
     assert!(!queue.qctl("doctor").out().contains("schema"), "as if it had been made anew");
     assert_eq!(queue.job(1)["reason"], "exhausted");
@@ -48,7 +48,7 @@ fn a_queue_of_schema_2_is_taken_up_with_the_job_of_a_worker_that_died() {
     lay_down(&queue, "0002");
     // Where that worker's byte was is not on the books of such a queue.
     assert_eq!(queue.state(2), "running");
-    assert_eq!(schema_of(&queue), "5");
+    assert_eq!(schema_of(&queue), "6");
     queue.qctl("work --drain").succeeds().says("its worker died");
     assert_eq!(queue.ids("succeeded"), [1, 2]);
     assert!(!queue.qctl("doctor").out().contains("schema"), "as if it had been made anew");
@@ -62,7 +62,7 @@ fn a_queue_of_schema_3_is_taken_up_and_its_jobs_may_speak_for_themselves() {
         (queue.state(1), queue.state(2), queue.state(3)),
         ("succeeded".into(), "retrying".into(), "running".into())
     );
-    assert_eq!(schema_of(&queue), "5");
+    assert_eq!(schema_of(&queue), "6");
     assert_eq!((&queue.job(1)["snoozes"], &queue.job(1)["progress"]), (&0.into(), &serde_json::Value::Null));
     queue.qctl("work --drain").succeeds().says("its worker died");
     queue.push("'qctl self bury'");
@@ -77,7 +77,7 @@ fn a_queue_of_schema_4_is_taken_up_and_its_jobs_may_have_steps() {
     lay_down(&queue, "0004");
     let states = [1, 2, 3, 4].map(|id| queue.state(id));
     assert_eq!(states, ["succeeded", "retrying", "retrying", "running"]);
-    assert_eq!(schema_of(&queue), "5");
+    assert_eq!(schema_of(&queue), "6");
     assert_eq!((&queue.job(3)["snoozes"], &queue.job(3)["progress"]["percent"]), (&1.into(), &40.into()));
     queue.qctl("step list 3").succeeds().prints("");
     // What the one that was lost asked for dies with its attempt, as ever.

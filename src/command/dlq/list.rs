@@ -1,26 +1,24 @@
 //! `qctl dlq list`
 
-use clap_complete::ArgValueCandidates;
-
-use super::select::dead_in;
-use crate::command::{Answer, Ctx, complete, value};
+use super::select::Which;
+use crate::command::{Answer, Ctx, value};
 use crate::exit::Exit;
-use crate::job::{QueueName, StateKind};
+use crate::job::StateKind;
 use crate::render::{json, plain, table};
 use crate::ui::Format;
 
 /// List dead jobs, the last to die first
 ///
-/// In a pipe: id, queue, reason, attempt, died_at, error and command, parted by tabs.
+/// In a pipe: id, queue, reason, attempt, died_at, error, command and group, parted by tabs.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   qctl dlq list -Q mail --limit 10
+  qctl dlq list --grep 'connection refused' --since 1h
   qctl dlq list --json | jq -r '.jobs[].error' | sort | uniq -c")]
 pub(super) struct List {
-    /// Only this queue
-    #[arg(short = 'Q', long, value_name = "NAME", value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]
-    queue: Vec<QueueName>,
+    #[command(flatten)]
+    which: Which,
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = value::limit)]
     limit: usize,
@@ -28,7 +26,7 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn run(self, ctx: &mut Ctx) -> Answer {
-        let ids = dead_in(ctx, &self.queue, self.limit)?;
+        let ids = self.which.dead(ctx, self.limit)?;
         let mut jobs = Vec::new();
         for id in ids {
             jobs.extend(ctx.store()?.job(id)?.filter(|job| job.state.kind() == StateKind::Dead));

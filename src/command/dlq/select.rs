@@ -3,24 +3,86 @@
 use clap_complete::ArgValueCandidates;
 use serde_json::Value;
 
+use crate::command::ending::Ending;
 use crate::command::{Answer, Ctx, complete, selection, value};
 use crate::exit::{Exit, Failure};
-use crate::job::{IdRange, JobId, QueueName, StateKind};
+use crate::job::{Filter, IdRange, JobId, QueueName, StateKind};
 use crate::render::{json, words};
 use crate::ui::Format;
 
-/// Which dead jobs a verb deals with.
+/// Which dead jobs. Of the options every one must hold.
 #[derive(clap::Args, Debug)]
-pub(super) struct Selection {
+pub(super) struct Which {
     /// The jobs; 3-7 is a range
     #[arg(value_name = "ID", value_parser = value::ids, add = ArgValueCandidates::new(complete::dead_jobs))]
     ids: Vec<IdRange>,
+    /// Only jobs of this queue
+    #[arg(short = 'Q', long, value_name = "NAME", value_parser = value::queue, add = ArgValueCandidates::new(complete::queues))]
+    pub(super) queue: Vec<QueueName>,
+    #[command(flatten)]
+    pub(super) ending: Ending,
+    /// Only jobs with this label
+    #[arg(short = 'l', long = "label", value_name = "K=V", value_parser = value::label)]
+    labels: Vec<(String, String)>,
+    /// Only jobs that died since then: an instant, or a duration ago
+    #[arg(long, value_name = "T")]
+    since: Option<String>,
+    /// Only jobs that died before then: an instant, or a duration ago
+    #[arg(long, value_name = "T")]
+    until: Option<String>,
+}
+
+impl Which {
+    /// Whether anything is asked for beyond queues.
+    pub(super) fn is_narrow(&self) -> bool {
+        !self.ids.is_empty() || self.ending.is_any() || self.is_of_single_jobs()
+    }
+
+    /// Whether something is asked for that jobs of one cause may have or not.
+    pub(super) fn is_of_single_jobs(&self) -> bool {
+        let is_of_times = self.since.is_some() || self.until.is_some();
+        !self.ids.is_empty() || !self.labels.is_empty() || is_of_times || !self.ending.is_of_causes()
+    }
+
+    /// What is asked for.
+    ///
+    /// # Errors
+    ///
+    /// Not found, where a queue or a group is not there; usage, where an instant is none.
+    pub(super) fn filter(&self, ctx: &mut Ctx) -> Result<Filter, Failure> {
+        for queue in &self.queue {
+            ctx.known_queue(queue)?;
+        }
+        let filter = Filter {
+            ids: self.ids.clone(),
+            queues: self.queue.clone(),
+            labels: self.labels.clone(),
+            ended_since: self.since.as_deref().map(|text| ctx.past("--since", text)).transpose()?,
+            ended_until: self.until.as_deref().map(|text| ctx.past("--until", text)).transpose()?,
+            ..Filter::default()
+        };
+        self.ending.narrow(ctx, filter)
+    }
+
+    /// The dead jobs that are meant, at most `limit`, the last to die first.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::filter`].
+    pub(super) fn dead(&self, ctx: &mut Ctx, limit: usize) -> Result<Vec<JobId>, Failure> {
+        let filter = self.filter(ctx)?;
+        Ok(ctx.store()?.dead(&filter, limit)?)
+    }
+}
+
+/// Which dead jobs a verb changes.
+#[derive(clap::Args, Debug)]
+pub(super) struct Selection {
+    #[command(flatten)]
+    which: Which,
     /// Every dead job
-    #[arg(long, conflicts_with_all = ["ids", "queue"])]
+    #[arg(long, conflicts_with_all = ["ids", "queue", "groups", "reasons", "exit_code", "grep", "labels", "since", "until"])]
     all: bool,
-    /// Every dead job of this queue
-    #[arg(short = 'Q', long, value_name = "NAME", value_parser = value::queue, conflicts_with = "ids", add = ArgValueCandidates::new(complete::queues))]
-    queue: Vec<QueueName>,
     /// Say what would happen, and do nothing
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -31,25 +93,29 @@ pub(super) type Meant = (Vec<JobId>, Vec<(JobId, StateKind)>);
 
 impl Selection {
     /// The dead jobs that are meant, and those that were named and are not dead.
+    ///
+    /// # Errors
+    ///
+    /// Usage, where nothing says which jobs; not found, where a queue, a group or a job is not there, or no dead job is
+    /// as it is asked for.
     pub(super) fn resolve(&self, ctx: &mut Ctx) -> Result<Meant, Failure> {
-        if self.all || !self.queue.is_empty() {
-            return Ok((dead_in(ctx, &self.queue, usize::MAX >> 1)?, Vec::new()));
+        let which = &self.which;
+        if self.all {
+            return Ok((which.dead(ctx, usize::MAX >> 1)?, Vec::new()));
         }
-        if self.ids.is_empty() {
-            return Err(Failure::usage("no dead jobs are named").hint("give job numbers, -Q QUEUE or --all"));
+        if !which.is_narrow() && which.queue.is_empty() {
+            let failure = Failure::usage("no dead jobs are named");
+            return Err(failure.hint("give job numbers, -Q QUEUE, --group GROUP or --all"));
         }
-        let (dead, others): (Vec<_>, Vec<_>) =
-            selection::named(ctx.store()?, &self.ids)?.into_iter().partition(|(_, state)| *state == StateKind::Dead);
-        Ok((dead.into_iter().map(|(id, _)| id).collect(), others))
+        let standings = selection::named(ctx.store()?, &which.ids)?;
+        let others = standings.into_iter().filter(|(_, state)| *state != StateKind::Dead).collect();
+        let dead = which.dead(ctx, usize::MAX >> 1)?;
+        // A queue may well have none.
+        if dead.is_empty() && which.is_narrow() && which.ids.is_empty() {
+            return Err(Failure::not_found("no dead job is like that").hint("see which there are: qctl dlq list"));
+        }
+        Ok((dead, others))
     }
-}
-
-/// The dead jobs of these queues (of all, if none is named), which must exist.
-pub(super) fn dead_in(ctx: &mut Ctx, queues: &[QueueName], limit: usize) -> Result<Vec<JobId>, Failure> {
-    for queue in queues {
-        ctx.known_queue(queue)?;
-    }
-    Ok(ctx.store()?.dead(queues, limit)?)
 }
 
 /// Says which of the named jobs are not dead; answers how many.

@@ -293,6 +293,7 @@ mod tests {
             last: None,
             progress: None,
             delivery: None,
+            group: None,
         }
     }
 

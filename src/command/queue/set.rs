@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap_complete::ArgValueCandidates;
 
 use super::Show;
-use crate::command::value::{self, Codes, Limit, Rows};
+use crate::command::value::{self, Codes, Limit, Rows, Rule};
 use crate::command::{Answer, Ctx, complete};
 use crate::exit::{Exit, Failure};
 use crate::job::{Backoff, Jitter, QueueName};
@@ -16,6 +16,7 @@ use crate::ui::Format;
 #[command(after_help = "\
 Examples:
   qctl queue set mail --max-attempts 10 --backoff exp:30s..6h
+  qctl queue set mail --group-by '(\\w+Error)'
   qctl queue set ci --keep 2d --keep-rows 5000 --timeout 15m")]
 pub(super) struct Set {
     /// The queue
@@ -48,6 +49,9 @@ pub(super) struct Set {
     /// How many finished jobs are kept, the newest
     #[arg(long, value_name = "N|none", value_parser = value::rows_or_none)]
     keep_rows: Option<Rows>,
+    /// Which dead jobs belong together: what this regular expression finds in their errors, or its groups
+    #[arg(long, value_name = "REGEX|none", value_parser = value::group_rule)]
+    group_by: Option<Rule>,
 }
 
 impl Set {
@@ -66,13 +70,25 @@ impl Set {
             settings.priority = self.priority.or(settings.priority);
             settings.keep = self.keep.map(|Limit(keep)| keep).or(settings.keep);
             settings.keep_rows = self.keep_rows.map(|Rows(rows)| rows).or(settings.keep_rows);
+            settings.group_by = self.group_by.clone().map(|Rule(rule)| rule).or(settings.group_by.take());
         })?;
         if ctx.ui.format == Format::Json { Show { queue }.run(ctx) } else { Ok(Exit::Done) }
     }
 
     fn says_nothing(&self) -> bool {
-        let Self { queue: _, max_attempts, backoff, jitter, timeout, kill_after, dead_on, priority, keep, keep_rows } =
-            self;
+        let Self {
+            queue: _,
+            max_attempts,
+            backoff,
+            jitter,
+            timeout,
+            kill_after,
+            dead_on,
+            priority,
+            keep,
+            keep_rows,
+            group_by,
+        } = self;
         max_attempts.is_none()
             && backoff.is_none()
             && jitter.is_none()
@@ -82,5 +98,6 @@ impl Set {
             && priority.is_none()
             && keep.is_none()
             && keep_rows.is_none()
+            && group_by.is_none()
     }
 }

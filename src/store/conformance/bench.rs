@@ -215,18 +215,21 @@ pub(super) fn heed(wish: &Wish, _: Verdict, report: &Report) -> Option<Granted> 
     match wish {
         Wish::Snooze(pause) => {
             let verdict = Verdict::Retry { due: report.ended_at.plus(*pause) };
-            Some(Granted { verdict, outcome: Outcome::Snoozed, error: None })
+            Some(Granted { verdict, outcome: Outcome::Snoozed, error: None, group: None })
         }
-        Wish::Bury(message) => {
+        Wish::Bury { message, group } => {
             let verdict = Verdict::Die { reason: Reason::Buried };
-            Some(Granted { verdict, outcome: Outcome::Buried, error: message.clone() })
+            Some(Granted { verdict, outcome: Outcome::Buried, error: message.clone(), group: group.clone() })
         }
-        Wish::Sleep(until) => {
-            Some(Granted { verdict: Verdict::Retry { due: *until }, outcome: Outcome::Snoozed, error: None })
-        }
+        Wish::Sleep(until) => Some(Granted {
+            verdict: Verdict::Retry { due: *until },
+            outcome: Outcome::Snoozed,
+            error: None,
+            group: None,
+        }),
         Wish::Doubt(_) => {
             let verdict = Verdict::Die { reason: Reason::Uncertain };
-            Some(Granted { verdict, outcome: Outcome::Failed, error: None })
+            Some(Granted { verdict, outcome: Outcome::Failed, error: None, group: None })
         }
         Wish::RetryAfter(_) => None,
     }

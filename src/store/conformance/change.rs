@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::bench::{Bench, Draft as _, Open, chunk, job, queue};
 use crate::job::{
-    Backoff, Due, Filter, Jitter, Job, JobChange, JobId, Outcome, QueueName, QueueSettings, State, StateKind, Stream,
-    Tally, Verdict,
+    Backoff, Due, Filter, GroupRule, Jitter, Job, JobChange, JobId, Outcome, QueueName, QueueSettings, State,
+    StateKind, Stream, Tally, Verdict,
 };
 use crate::store::{Cancelled, Retried, Standing, Updated};
 
@@ -273,6 +273,7 @@ pub(crate) fn settings_come_back_as_they_were_set(open: &Open) {
         priority: Some(-3),
         keep: Some(Some(Duration::from_secs(86_400))),
         keep_rows: Some(Some(1000)),
+        group_by: Some(Some(GroupRule::new("row (.*)").expect("a rule"))),
     };
     let some = QueueSettings {
         timeout: Some(None),

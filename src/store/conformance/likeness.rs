@@ -14,8 +14,8 @@ use super::model::{Hand, Model};
 use super::step::{End, Order, Step, step};
 use crate::clock::Timestamp;
 use crate::job::{
-    Claimed, Due, Filter, IdRange, Job, JobChange, JobId, NewJob, OnDuplicate, Outcome, Page, Progress, QueueName,
-    Reason, Retention, Settlement, StateKind, Verdict, Wish, unheeded,
+    Cause, Claimed, Due, Filter, IdRange, Job, JobChange, JobId, NewJob, OnDuplicate, Outcome, Page, Progress,
+    QueueName, Reason, Retention, Settlement, State, StateKind, Verdict, Wish, unheeded,
 };
 use crate::store::{Error, Pushed, Serving, Standing, Turn};
 
@@ -224,7 +224,7 @@ impl<'o> Pair<'o> {
                 (store.note_progress(lease, &progress), expected)
             }
             1 => {
-                let wish = Wish::Bury(Some("never".to_owned()));
+                let wish = Wish::Bury { message: Some("never".to_owned()), group: None };
                 (store.wish(lease, &wish), self.model.wish(lease, &wish))
             }
             secs => {
@@ -292,11 +292,11 @@ impl<'o> Pair<'o> {
     fn assert_alike(&mut self) {
         let page = Page { after: None, limit: 1000, oldest_first: true };
         let jobs = self.here.store.jobs(&Filter::default(), page).expect("every job");
-        let expected: Vec<Job> = self.model.jobs.values().map(|entry| entry.job.clone()).collect();
+        let expected: Vec<Job> = self.model.jobs.values().map(|entry| in_group(&entry.job)).collect();
         assert_eq!(jobs, expected);
         self.assert_queues_alike();
         let (now, store, model) = (self.now(), &mut self.there.store, &mut self.model);
-        assert_eq!(store.dead(&[], 1000).expect("the dead"), model.dead());
+        assert_eq!(store.dead(&Filter::default(), 1000).expect("the dead"), model.dead());
         assert_eq!(store.blocking_keys(1000, now).expect("an answer"), model.blocking_keys(now));
         let all = IdRange { first: JobId::new(1).expect("positive"), last: JobId::new(1000).expect("positive") };
         let standing: Vec<_> = expected.iter().map(|job| (job.id, job.state.kind())).collect();
@@ -341,4 +341,17 @@ fn verdict(nth: u8, due: Timestamp) -> Verdict {
         8 => Verdict::Cancel,
         _ => Verdict::Die { reason: Reason::Exhausted },
     }
+}
+
+/// The job with the group in which it should be.
+fn in_group(job: &Job) -> Job {
+    let State::Dead { reason, .. } = job.state else { return job.clone() };
+    let last = job.last.as_ref();
+    let error = match reason {
+        Reason::Expired => Some("not started in time"),
+        _ => last.and_then(|last| last.error.as_deref()),
+    };
+    let ended = (last.and_then(|last| last.exit_code), last.and_then(|last| last.signal));
+    let cause = Cause::of(ended, error.unwrap_or_default(), None);
+    Job { group: Some(cause.group(&job.queue, reason)), ..job.clone() }
 }

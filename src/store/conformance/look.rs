@@ -162,6 +162,7 @@ pub(crate) fn every_condition_that_is_given_must_hold(open: &Open) {
         labels: vec![("l".to_owned(), "1".to_owned())],
         since: Some(bench.now),
         until: Some(bench.in_secs(1)),
+        ..Filter::default()
     };
     assert_eq!(bench.find(&filter), [ids[3]]);
 }
@@ -200,7 +201,7 @@ pub(crate) fn a_page_may_be_without_limit(open: &Open) {
     assert_eq!(bench.store.jobs(&Filter::default(), page).expect("a page").len(), 3);
     let claims = bench.claim(usize::MAX);
     claims.iter().for_each(|claimed| bench.bury(claimed));
-    assert_eq!(bench.store.dead(&[], usize::MAX).expect("the dead").len(), ids.len());
+    assert_eq!(bench.store.dead(&Filter::default(), usize::MAX).expect("the dead").len(), ids.len());
 }
 
 pub(crate) fn the_dead_are_listed_the_last_to_die_first(open: &Open) {
@@ -214,7 +215,8 @@ pub(crate) fn the_dead_are_listed_the_last_to_die_first(open: &Open) {
     bench.succeed(&claims[3]);
     let dead = |bench: &mut Bench<'_>, names: &[&str], limit| {
         let names: Vec<QueueName> = names.iter().copied().map(queue).collect();
-        bench.store.dead(&names, limit).expect("the dead")
+        let filter = Filter { queues: names, ..Filter::default() };
+        bench.store.dead(&filter, limit).expect("the dead")
     };
     assert_eq!(dead(&mut bench, &[], 9), [ids[1], ids[0], ids[2]]);
     assert_eq!(dead(&mut bench, &[], 2), [ids[1], ids[0]]);

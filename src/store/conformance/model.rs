@@ -428,6 +428,7 @@ fn fresh(id: JobId, token: i64, new: &NewJob, now: Timestamp) -> Entry {
         last: None,
         progress: None,
         delivery: None,
+        group: None,
     };
     let key_until = new.key.as_ref().and_then(|rule| rule.held_until);
     let (payload, timeout) = (new.payload.clone(), new.context.terms.timeout);

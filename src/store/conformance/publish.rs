@@ -66,7 +66,7 @@ pub(crate) fn what_becomes_of_one_delivery_is_no_concern_of_the_others(open: &Op
     bench.succeed(&b);
     let states = ["a", "b", "c"].map(|name| bench.deliveries(name)[0].state.kind());
     assert_eq!(states, [StateKind::Dead, StateKind::Succeeded, StateKind::Ready]);
-    assert_eq!(bench.store.dead(&[], 10).expect("a look"), [a.lease.job]);
+    assert_eq!(bench.store.dead(&Filter::default(), 10).expect("a look"), [a.lease.job]);
     bench.assert_sound();
 }
 

@@ -29,11 +29,16 @@ pub(crate) fn a_settlement_applies_its_rule_to_the_last_wish_of_the_attempt(open
     let mut queue = Bench::new(open);
     let id = queue.push(job("a"));
     let claimed = queue.claim_one();
-    for wish in [Wish::Bury(None), Wish::RetryAfter(PAUSE), Wish::Snooze(PAUSE), Wish::Bury(Some("no".to_owned()))] {
+    for wish in [
+        Wish::Bury { message: None, group: None },
+        Wish::RetryAfter(PAUSE),
+        Wish::Snooze(PAUSE),
+        Wish::Bury { message: Some("no".to_owned()), group: None },
+    ] {
         assert_eq!(queue.wish(&claimed, &wish), Standing::Held);
     }
     let verdict = Verdict::Die { reason: Reason::Buried };
-    let granted = Granted { verdict, outcome: Outcome::Buried, error: Some("no".to_owned()) };
+    let granted = Granted { verdict, outcome: Outcome::Buried, error: Some("no".to_owned()), group: None };
     assert_eq!(queue.settle_success(&claimed), Settled::AsWished(granted));
     queue.assert_counters_agree();
     assert_eq!(queue.job(id).state, State::Dead { at: queue.now, reason: Reason::Buried });
@@ -77,7 +82,7 @@ pub(crate) fn a_wish_dies_with_its_attempt(open: &Open) {
         let mut queue = Bench::new(open);
         let id = queue.push(job("a"));
         let claimed = queue.claim_one();
-        assert_eq!(queue.wish(&claimed, &Wish::Bury(None)), Standing::Held);
+        assert_eq!(queue.wish(&claimed, &Wish::Bury { message: None, group: None }), Standing::Held);
         match outcome {
             Some(outcome) => {
                 let ending = queue.ending(&claimed, outcome, Verdict::HandBack);
@@ -135,7 +140,7 @@ pub(crate) fn under_a_lost_lease_nothing_is_said(open: &Open) {
     let stale = queue.claim_one();
     queue.end(&stale, Outcome::Lost, Verdict::HandBack);
     let say = |queue: &mut Bench<'_>| {
-        assert_eq!(queue.wish(&stale, &Wish::Bury(None)), Standing::Lost);
+        assert_eq!(queue.wish(&stale, &Wish::Bury { message: None, group: None }), Standing::Lost);
         let said = queue.store.note_progress(stale.lease, &progress(1, None));
         assert_eq!(said.expect("an answer"), Standing::Lost);
     };
@@ -160,7 +165,7 @@ pub(crate) fn what_was_taken_away_says_nothing_any_more(open: &Open) {
     let until = moment(other.now).uptime.plus(LEASE);
     let _ = other.store.renew(other.worker, &[], until, moment(other.now)).expect("an answer");
     assert!(other.store.take_away(claimed.lease, uptime(other.now)).expect("an answer"));
-    assert_eq!(queue.wish(&claimed, &Wish::Bury(None)), Standing::Lost);
+    assert_eq!(queue.wish(&claimed, &Wish::Bury { message: None, group: None }), Standing::Lost);
     assert_eq!(queue.store.note_progress(claimed.lease, &progress(1, None)).expect("an answer"), Standing::Lost);
     assert_eq!(queue.job(id).progress, None);
 }

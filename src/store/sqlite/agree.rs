@@ -6,7 +6,7 @@
 use rusqlite::Connection;
 
 use super::schema::Annex;
-use super::{job_row, query, recorded, row, subscription, topic, upkeep};
+use super::{death, job_row, query, recorded, row, subscription, topic, upkeep};
 use crate::job::QueueName;
 use crate::store::Stray;
 
@@ -67,6 +67,26 @@ const EVENT_NUMBERS: &str = "select coalesce((select n from counter where queue_
     between coalesce((select max(id) from event), 0) and 1 << 38";
 const RENUMBER_EVENTS: &str = "insert into counter (queue_id, what, n) \
     values (0, 'event', (select coalesce(max(id), 0) from event)) on conflict do update set n = excluded.n;";
+
+/// Dead jobs are counted under their causes.
+const DEATHS: &str = "select not exists (
+      select queue_id, name, died_at, job_id from death
+      except select queue_id, cause, finished_at, id from job where state = 'dead'
+    ) and not exists (
+      select queue_id, cause, finished_at, id from job where cause is not null
+      except select queue_id, name, died_at, job_id from death
+    ) and not exists (
+      select n from cause where n <> (select count(*) from death where death.queue_id = cause.queue_id and death.name = cause.name)
+    ) and not exists (select queue_id, name from death except select queue_id, name from cause)";
+const REFILE: &str = "delete from death; update job set cause = null where cause is not null and \
+    (state <> 'dead' or not exists (select 1 from cause where cause.queue_id = job.queue_id and cause.name = job.cause)); \
+    insert into death (queue_id, name, died_at, job_id) \
+    select queue_id, cause, finished_at, id from job where cause is not null; update cause set n = \
+    (select count(*) from death where death.queue_id = cause.queue_id and death.name = cause.name);";
+
+/// The same of dead jobs.
+const OF_CAUSES: [(&str, &str, &str); 1] =
+    [(DEATHS, "the counters of causes are not what counting the dead jobs says", REFILE)];
 
 /// What must agree of events, where there are any: as in [`disagreements`].
 const OF_TOPICS: [(&str, &str, &str); 3] = [
@@ -160,7 +180,8 @@ pub(super) fn disagreements(conn: &Connection) -> rusqlite::Result<Vec<Stray>> {
         (WORKER_NUMBERS, "the number that the last worker got is not that of the last worker", RENUMBER_WORKERS),
         (LABELS, "the labels by which jobs are found are not those that they have", RELABEL),
     ];
-    for &(sql, what, cure) in of_all.iter().chain(of_topics) {
+    let of_causes: &[_] = if Annex::Causes.is_in(&look)? { &OF_CAUSES } else { &[] };
+    for &(sql, what, cure) in of_all.iter().chain(of_topics).chain(of_causes) {
         let agrees: bool = look.query_row(sql, [], |row| row.get(0))?;
         if !agrees {
             strays.push(Stray { what: what.to_owned(), cure: Some(cure.to_owned()) });
@@ -247,8 +268,9 @@ fn annexes(conn: &Connection) -> rusqlite::Result<Vec<Annex>> {
 
 /// What is read of those.
 fn annex_readers(annexes: &[Annex]) -> Vec<(&'static str, String, Reader)> {
-    let readers: [(Annex, &'static str, &str, Reader); 4] = [
+    let readers: [(Annex, &'static str, &str, Reader); 5] = [
         (Annex::Steps, "step", recorded::ALL_SQL, |row| recorded::step(row).map(drop)),
+        (Annex::Causes, "group of dead jobs", death::GROUPS_SQL, |row| death::group(row).map(drop)),
         (Annex::Topics, "topic", topic::ALL_SQL, |row| topic::tally(row).map(drop)),
         (Annex::Topics, "published event", subscription::EVENTS_SQL, |row| subscription::event(row).map(drop)),
         (Annex::Topics, "subscription", subscription::ALL_SQL, |row| subscription::subscription(row).map(drop)),

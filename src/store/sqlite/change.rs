@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, named_params};
 
+use super::death;
 use super::push::{find_or_add_context, free_key, queue_id};
 use super::query;
 use super::recorded;
@@ -76,6 +77,7 @@ pub(super) fn retry(
     {
         return Ok(Retried::NoStep);
     }
+    death::unfile(tx, id).explain(tx.path())?;
     let sql = "update job
         set state = 'ready', run_at = :now, attempt = 0, crashes = 0, snoozes = 0, finished_at = null, expires_at = null,
             reason = null, cancel_requested = 0, key_holds = iif(key is null, null, 1)
@@ -195,8 +197,12 @@ pub(super) fn configure(tx: &Txn<'_>, queue: &QueueName, change: &mut dyn FnMut(
     let id = queue_id(tx, queue)?;
     let mut query = tx.prepare_cached("select settings from queue where id = :id").explain(tx.path())?;
     let mut settings = query.query_row(named_params! { ":id": id }, row::settings).explain(tx.path())?;
+    let grouped_by = settings.group_by.clone();
     change(&mut settings);
     let mut update = tx.prepare_cached("update queue set settings = :settings where id = :id").explain(tx.path())?;
     update.execute(named_params! { ":id": id, ":settings": terms::settings_column(&settings) }).explain(tx.path())?;
+    if settings.group_by != grouped_by {
+        death::refile(tx, id).explain(tx.path())?;
+    }
     subscription::follow_settings(tx, id, &settings)
 }

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::SqliteStore;
 use super::behind::{self, CaughtUp};
+use super::death::{self, Death};
 use super::front::Front;
 use super::job_row::{self, JOB_COLUMNS};
 use super::row::{self, Explain as _};
@@ -170,17 +171,25 @@ fn expire(tx: &Txn<'_>, serving: &Serving, now: Timestamp) -> Result<(Vec<Job>, 
     Ok((expired, ids.len()))
 }
 
+/// What is told of a job that was not started in time.
+const NOT_STARTED: &str = "not started in time";
+
 fn bury_expired(tx: &Txn<'_>, id: i64, now: Timestamp) -> rusqlite::Result<Job> {
     let sql = "select queue_id, state from job where id = :id and state in ('scheduled', 'ready')";
     let mut query = tx.prepare_cached(sql)?;
     let (queue_id, from) = query.query_row(named_params! { ":id": id }, |row| Ok((row.get(0)?, row.get(1)?)))?;
     let sql = "update job
-        set state = 'dead', reason = :reason, error = 'not started in time', finished_at = :now,
+        set state = 'dead', reason = :reason, error = :error, finished_at = :now,
             key_holds = iif(key_until > :now, key_holds, null)
         where id = :id";
-    tx.prepare_cached(sql)?.execute(named_params! { ":id": id, ":reason": Reason::Expired, ":now": now })?;
+    let params = named_params! { ":id": id, ":reason": Reason::Expired, ":error": NOT_STARTED, ":now": now };
+    tx.prepare_cached(sql)?.execute(params)?;
     tx.count(queue_id, from, -1);
     tx.count(queue_id, StateKind::Dead, 1);
+    let sql = "select exit_code, signal from job where id = :id";
+    let ended = tx.prepare_cached(sql)?.query_row(named_params! { ":id": id }, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let death = Death { job: id, queue_id, at: now, reason: Reason::Expired, ended, error: NOT_STARTED, own: None };
+    death::file(tx, &death)?;
     let sql = format!("select {JOB_COLUMNS} from job join queue on queue.id = job.queue_id where job.id = :id");
     tx.prepare_cached(&sql)?.query_row(named_params! { ":id": id }, job_row::job)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
+use super::death;
 use super::query;
 use super::recorded;
 use super::row::Explain as _;
@@ -50,6 +51,7 @@ pub(super) fn forget(tx: &Txn<'_>, ids: &[JobId], states: &[StateKind]) -> Resul
 /// Removes the rows of a job from every table. The counters are the caller's.
 pub(super) fn erase(tx: &Txn<'_>, id: JobId) -> Result<()> {
     let (first, end) = piece_ids(id);
+    death::unfile(tx, id).explain(tx.path())?;
     let mut query = tx.prepare_cached("select event_id from job where id = :id").explain(tx.path())?;
     let event = query.query_row(named_params! { ":id": id }, |row| row.get(0)).optional().explain(tx.path())?;
     if let Some(event) = event.flatten() {
@@ -242,6 +244,7 @@ pub(super) fn remove_queue(tx: &Txn<'_>, queue: &QueueName) -> Result<Removed> {
     ] {
         tx.prepare_cached(sql).and_then(|mut delete| delete.execute(named_params! { ":id": id })).explain(tx.path())?;
     }
+    death::forget_queue(tx, id).explain(tx.path())?;
     Ok(Removed::Gone)
 }
 

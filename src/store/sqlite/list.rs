@@ -6,12 +6,14 @@
 
 use std::ops::RangeInclusive;
 
-use rusqlite::types::{ToSql, ToSqlOutput};
+use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
+use super::condition::{Conditions, in_queues};
+use super::dead_letters::is_in;
 use super::job_row::{self, JOB_COLUMNS};
 use super::query;
-use crate::job::{Filter, IdRange, Job, JobId, Page, QueueName, StateKind, Tally};
+use crate::job::{Filter, Job, JobId, Page, QueueName, StateKind, Tally};
 
 /// How many jobs a walk looks at in any case before it is given up: some milliseconds.
 const STROLL: i64 = 50_000;
@@ -31,6 +33,10 @@ const INDEXES: [(&str, &str, &[StateKind]); 4] = [
 pub(super) fn jobs(conn: &Connection, filter: &Filter, page: Page) -> rusqlite::Result<Vec<Job>> {
     // One look: a job that moves between two could be met in neither.
     let look = conn.unchecked_transaction()?;
+    // Only a dead job has a reason, and is in a group.
+    let is_of_dead = !filter.groups.is_empty() || !filter.reasons.is_empty();
+    let dead = Filter { states: vec![StateKind::Dead], ..filter.clone() };
+    let filter = if is_of_dead && filter.states.is_empty() { &dead } else { filter };
     let everywhere = match page.after {
         Some(after) if page.oldest_first => after.get().saturating_add(1)..=i64::MAX,
         Some(after) => i64::MIN..=after.get() - 1,
@@ -156,20 +162,26 @@ fn walk(conn: &Connection, filter: &Filter, page: Page, ids: RangeInclusive<i64>
             ("label cross join job on job.id = label.job_id", "label.job_id")
         }
     };
-    for (name, value) in labels {
-        let term = "exists (select 1 from label as other where other.name = ? and other.value = ? and job_id = job.id)";
-        conditions.add(term, [name as &dyn ToSql, value])?;
-    }
+    conditions.add_labels(labels.as_slice())?;
     conditions.add_filter(filter)?;
     conditions.add(&format!("{id} between {} and {}", ids.start(), ids.end()), [])?;
     let sql = format!(
         "select {JOB_COLUMNS} from {from} join queue on queue.id = job.queue_id {} order by {id} {} limit {}",
         conditions.clause(),
         direction(page),
-        query::limit(page.limit)
+        query::limit(if filter.text.is_none() { page.limit } else { usize::MAX })
     );
     let mut query = conn.prepare(&sql)?;
-    query.query_map(rusqlite::params_from_iter(&conditions.values), job_row::job)?.collect()
+    let mut rows = query.query(rusqlite::params_from_iter(conditions.values()))?;
+    let mut jobs = Vec::new();
+    while jobs.len() < page.limit
+        && let Some(row) = rows.next()?
+    {
+        if filter.text.as_ref().map_or(Ok(true), |text| job_row::has(text, row))? {
+            jobs.push(job_row::job(row)?);
+        }
+    }
+    Ok(jobs)
 }
 
 fn direction(page: Page) -> &'static str {
@@ -190,7 +202,7 @@ fn by_index(conn: &Connection, filter: &Filter, page: Page, ids: &RangeInclusive
         let mut conditions = Conditions::default();
         conditions.add(condition, [])?;
         conditions.add_filter(&own)?;
-        found.extend(numbers(conn, &format!("job indexed by {index}"), conditions, page, ids)?);
+        found.extend(numbers(conn, &format!("job indexed by {index}"), conditions, (filter, page), ids)?);
     }
     if filter.states.contains(&StateKind::Ready) {
         found.extend(ready(conn, filter, page, ids)?);
@@ -208,18 +220,29 @@ fn numbers(
     conn: &Connection,
     from: &str,
     mut conditions: Conditions<'_>,
-    page: Page,
+    (filter, page): (&Filter, Page),
     ids: &RangeInclusive<i64>,
 ) -> rusqlite::Result<Vec<JobId>> {
     conditions.add(&format!("job.id between {} and {}", ids.start(), ids.end()), [])?;
+    let (texts, limit) =
+        if filter.text.is_none() { ("", page.limit) } else { (", job.error, job.command", usize::MAX) };
     let sql = format!(
-        "select job.id from {from} {} order by job.id {} limit {}",
+        "select job.id{texts} from {from} {} order by job.id {} limit {}",
         conditions.clause(),
         direction(page),
-        query::limit(page.limit)
+        query::limit(limit)
     );
     let mut query = conn.prepare_cached(&sql)?;
-    query.query_map(rusqlite::params_from_iter(&conditions.values), |row| row.get(0))?.collect()
+    let mut rows = query.query(rusqlite::params_from_iter(conditions.values()))?;
+    let mut found = Vec::new();
+    while found.len() < page.limit
+        && let Some(row) = rows.next()?
+    {
+        if filter.text.as_ref().map_or(Ok(true), |text| is_in(text, row))? {
+            found.push(row.get(0)?);
+        }
+    }
+    Ok(found)
 }
 
 /// The first ready jobs of the page: the index has them in the order of their numbers by queue and priority.
@@ -241,7 +264,7 @@ fn ready(conn: &Connection, filter: &Filter, page: Page, ids: &RangeInclusive<i6
             conditions
                 .add("state = 'ready' and queue_id = ? and priority = ?", [&queue_id as &dyn ToSql, &priority])?;
             conditions.add_filter(&own)?;
-            found.extend(numbers(conn, "job indexed by job_ready", conditions, page, ids)?);
+            found.extend(numbers(conn, "job indexed by job_ready", conditions, (filter, page), ids)?);
             below = priority;
         }
     }
@@ -253,68 +276,6 @@ fn queue_ids(conn: &Connection, queues: &[QueueName]) -> rusqlite::Result<Vec<i6
     let condition = if queues.is_empty() { String::new() } else { format!("where {}", in_queues("id", queues)) };
     let mut query = conn.prepare(&format!("select id from queue {condition} order by id"))?;
     query.query_map(rusqlite::params_from_iter(queues), |row| row.get(0))?.collect()
-}
-
-/// The condition that a column is the number of one of these queues, which are not none.
-pub(super) fn in_queues(column: &str, queues: &[QueueName]) -> String {
-    format!("{column} in (select id from queue where name in ({}))", marks(queues.len()))
-}
-
-/// The `where` clause of a query, as it is put together.
-#[derive(Default)]
-struct Conditions<'v> {
-    terms: Vec<String>,
-    values: Vec<ToSqlOutput<'v>>,
-}
-
-impl<'v> Conditions<'v> {
-    fn add(&mut self, term: &str, values: impl IntoIterator<Item = &'v dyn ToSql>) -> rusqlite::Result<()> {
-        self.terms.push(term.to_owned());
-        for value in values {
-            self.values.push(value.to_sql()?);
-        }
-        Ok(())
-    }
-
-    /// Adds all that is asked for but labels.
-    fn add_filter(&mut self, filter: &'v Filter) -> rusqlite::Result<()> {
-        if !filter.ids.is_empty() {
-            self.add(&in_ranges(&filter.ids), [])?;
-        }
-        if !filter.queues.is_empty() {
-            let term = in_queues("job.queue_id", &filter.queues);
-            self.add(&term, filter.queues.iter().map(|queue| queue as &dyn ToSql))?;
-        }
-        if !filter.states.is_empty() {
-            let term = format!("job.state in ({})", marks(filter.states.len()));
-            self.add(&term, filter.states.iter().map(|state| state as &dyn ToSql))?;
-        }
-        if let Some(since) = &filter.since {
-            self.add("job.created_at >= ?", [since as &dyn ToSql])?;
-        }
-        if let Some(until) = &filter.until {
-            self.add("job.created_at < ?", [until as &dyn ToSql])?;
-        }
-        Ok(())
-    }
-
-    fn clause(&self) -> String {
-        if self.terms.is_empty() { String::new() } else { format!("where {}", self.terms.join(" and ")) }
-    }
-}
-
-/// The condition that a job's number is in one of these ranges, which are not none.
-///
-/// Numbers are written out, because a statement takes no more than 32766 values, and in groups,
-/// because an expression may not be more than 1000 deep and `or` goes one deeper with each term.
-fn in_ranges(ranges: &[IdRange]) -> String {
-    let one = |range: &IdRange| format!("job.id between {} and {}", range.first, range.last);
-    let any_of = |ranges: &[IdRange]| format!("({})", ranges.iter().map(one).collect::<Vec<_>>().join(" or "));
-    format!("({})", ranges.chunks(200).map(any_of).collect::<Vec<_>>().join(" or "))
-}
-
-fn marks(n: usize) -> String {
-    vec!["?"; n].join(", ")
 }
 
 #[cfg(test)]

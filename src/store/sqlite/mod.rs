@@ -11,7 +11,10 @@ mod agree;
 mod behind;
 mod change;
 mod claim;
+mod condition;
 mod copy;
+mod dead_letters;
+mod death;
 mod forget;
 mod front;
 mod gate;
@@ -355,10 +358,6 @@ impl Store for SqliteStore {
 
     fn jobs(&mut self, filter: &Filter, page: Page) -> Result<Vec<Job>> {
         list::jobs(&self.conn, filter, page).explain(&self.path)
-    }
-
-    fn dead(&mut self, queues: &[QueueName], limit: usize) -> Result<Vec<JobId>> {
-        query::dead(&self.conn, queues, limit).explain(&self.path)
     }
 
     fn standing_of(&mut self, ids: &[IdRange]) -> Result<Vec<(JobId, StateKind)>> {

@@ -4,7 +4,6 @@
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
 use super::job_row::{self, JOB_COLUMNS};
-use super::list;
 use super::row;
 use super::settle::piece_ids;
 use crate::clock::Timestamp;
@@ -28,17 +27,6 @@ pub(super) fn all_jobs_sql() -> String {
 /// A limit as SQLite takes it; it has no larger number.
 pub(super) fn limit(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-/// The numbers of dead jobs, the last to die first.
-pub(super) fn dead(conn: &Connection, queues: &[QueueName], n: usize) -> rusqlite::Result<Vec<JobId>> {
-    let in_queues =
-        if queues.is_empty() { String::new() } else { format!("and {}", list::in_queues("queue_id", queues)) };
-    let sql = format!(
-        "select id from job indexed by job_dead where state = 'dead' {in_queues} order by finished_at desc, id desc limit {}",
-        limit(n)
-    );
-    conn.prepare(&sql)?.query_map(rusqlite::params_from_iter(queues), |row| row.get(0))?.collect()
 }
 
 /// Which of these jobs there are, and where they stand.

@@ -11,8 +11,8 @@ use super::presence::FileId;
 use super::{place, terms, wish};
 use crate::clock::{self, Timestamp, Uptime};
 use crate::job::{
-    Attempt, Command, Context, EnvVars, EventId, JobId, Labels, Outcome, QueueName, QueueSettings, Rate, Reason,
-    Report, StateKind, Stream, Token, Topic, TopicPattern, Usage, Wish, WorkerId,
+    Attempt, Command, Context, EnvVars, EventId, GroupName, JobId, Labels, Outcome, QueueName, QueueSettings, Rate,
+    Reason, Report, StateKind, Stream, Token, Topic, TopicPattern, Usage, Wish, WorkerId,
 };
 use crate::store::{Error, Result};
 
@@ -210,6 +210,18 @@ impl ToSql for FileId {
 impl FromSql for QueueName {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Self::new(value.as_str()?).map_err(|_| FromSqlError::InvalidType)
+    }
+}
+
+impl FromSql for GroupName {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::new(value.as_str()?).map_err(|_| FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for GroupName {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_str().into())
     }
 }
 

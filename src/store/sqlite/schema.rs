@@ -9,6 +9,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior, named_params};
 
+use super::death;
 use super::row::Explain as _;
 use crate::store::{Access, Error, Result, Stray};
 
@@ -22,29 +23,36 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_holding.sql"),
     include_str!("migrations/0004_wish.sql"),
     include_str!("migrations/0005_delivery.sql"),
+    include_str!("migrations/0006_cause.sql"),
 ];
+
+/// The schema since which a dead job has its cause.
+const CAUSES_SINCE: u32 = 6;
 
 /// Tables that a file has only once it needs them.
 ///
 /// Every process reads the whole schema before it does anything else, at 27 000 instructions for each table or index:
-/// those of the two kinds here would make a push a sixth slower for everyone who has neither steps nor topics.
+/// those of steps and topics alone would make a push a sixth slower for everyone who has neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Annex {
     /// What recorded steps need.
     Steps,
     /// What events and subscriptions need.
     Topics,
+    /// What dead jobs need.
+    Causes,
 }
 
 impl Annex {
-    /// Both.
-    pub(super) const ALL: [Self; 2] = [Self::Steps, Self::Topics];
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::Steps, Self::Topics, Self::Causes];
 
     /// The table that is there if any of them is: they come together.
     const fn table(self) -> &'static str {
         match self {
             Self::Steps => "step",
             Self::Topics => "event",
+            Self::Causes => "cause",
         }
     }
 
@@ -52,6 +60,7 @@ impl Annex {
         match self {
             Self::Steps => include_str!("migrations/step.sql"),
             Self::Topics => include_str!("migrations/topics.sql"),
+            Self::Causes => include_str!("migrations/causes.sql"),
         }
     }
 
@@ -131,6 +140,9 @@ fn climb(conn: &mut Connection, path: &Path) -> Result<()> {
     let done = usize::try_from(found).unwrap_or(usize::MAX).min(MIGRATIONS.len());
     for migration in &MIGRATIONS[done..] {
         tx.execute_batch(migration).explain(path)?;
+    }
+    if (1..CAUSES_SINCE).contains(&found) {
+        death::file_all(&tx).explain(path)?;
     }
     tx.pragma_update(None, "application_id", APPLICATION_ID).explain(path)?;
     tx.pragma_update(None, "user_version", newest()).explain(path)?;

@@ -5,11 +5,12 @@
 
 use rusqlite::{OptionalExtension as _, named_params};
 
+use super::death::{self, Death};
 use super::row::{self, Explain as _};
 use super::transaction::{Beat, MAX_NUMBER, Txn};
 use crate::clock::Timestamp;
 use crate::job::{
-    Chunk, Granted, Histogram, JobId, Lease, Outcome, Pace, Report, Settlement, StateKind, Verdict, Wish,
+    Chunk, Granted, GroupName, Histogram, JobId, Lease, Outcome, Pace, Report, Settlement, StateKind, Verdict, Wish,
 };
 use crate::store::{Result, Settled};
 
@@ -28,12 +29,15 @@ pub(super) fn settle(tx: &Txn<'_>, settlement: &Settlement, now: Timestamp) -> R
         return Ok(Settled::LeaseLost);
     }
     let Some(granted) = granted(settlement, &held) else {
-        record(tx, &held, settlement, (held.or_cancel(settlement.verdict), settlement.report.as_ref()), now)?;
+        let verdict = held.or_cancel(settlement.verdict);
+        record(tx, &held, settlement, (verdict, settlement.report.as_ref()), now)?;
+        file(tx, &held, lease, (verdict, settlement.report.as_ref(), None), now)?;
         return Ok(Settled::Recorded);
     };
     let told = |report: &Report| Report { outcome: granted.outcome, error: granted.error.clone(), ..report.clone() };
     let report = settlement.report.as_ref().map(told);
     record(tx, &held, settlement, (granted.verdict, report.as_ref()), now)?;
+    file(tx, &held, lease, (granted.verdict, report.as_ref(), granted.group.as_ref()), now)?;
     Ok(Settled::AsWished(granted))
 }
 
@@ -62,6 +66,27 @@ fn record(
         note_pace(tx, held.queue_id, report, (held.run_at, now));
     }
     Ok(())
+}
+
+/// Files a job that is dead now under what it died of, or under the group that it named.
+fn file(
+    tx: &Txn<'_>,
+    held: &Held,
+    lease: Lease,
+    (verdict, report, own): (Verdict, Option<&Report>, Option<&GroupName>),
+    now: Timestamp,
+) -> Result<()> {
+    let Verdict::Die { reason } = verdict else { return Ok(()) };
+    let death = Death {
+        job: lease.job.get(),
+        queue_id: held.queue_id,
+        at: now,
+        reason,
+        ended: (report.and_then(|report| report.exit_code), report.and_then(|report| report.signal)),
+        error: report.and_then(|report| report.error.as_deref()).unwrap_or_default(),
+        own,
+    };
+    death::file(tx, &death).explain(tx.path())
 }
 
 /// Counts how long the attempt waited and ran, if it ended by itself.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use crate::job::{Backoff, Jitter, QueueSettings, Terms};
+use crate::job::{Backoff, GroupRule, Jitter, QueueSettings, Terms};
 
 /// Terms as their column.
 pub(super) fn terms_column(terms: &Terms) -> String {
@@ -81,6 +81,9 @@ struct StoredSettings {
     /// 0 is `none`: said, and without limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keep_rows: Option<u64>,
+    /// Empty is `none`: said, and by the usual rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group_by: Option<String>,
 }
 
 fn to_ms(duration: Duration) -> u64 {
@@ -131,6 +134,10 @@ impl From<&QueueSettings> for StoredSettings {
             priority: settings.priority,
             keep: settings.keep.map(|limit| limit.map_or(0, to_ms)),
             keep_rows: settings.keep_rows.map(|limit| limit.unwrap_or(0)),
+            group_by: settings
+                .group_by
+                .as_ref()
+                .map(|rule| rule.as_ref().map_or(String::new(), |rule| rule.as_str().to_owned())),
         }
     }
 }
@@ -148,6 +155,8 @@ impl From<StoredSettings> for QueueSettings {
             priority: stored.priority,
             keep: stored.keep.map(limit),
             keep_rows: stored.keep_rows.map(|rows| (rows > 0).then_some(rows)),
+            // A rule that a newer regular expression allowed is as good as none.
+            group_by: stored.group_by.map(|rule| (!rule.is_empty()).then(|| GroupRule::new(rule).ok()).flatten()),
         }
     }
 }
@@ -215,6 +224,7 @@ mod tests {
             timeout: Some(None),
             keep: Some(Some(Duration::from_secs(60))),
             keep_rows: Some(None),
+            group_by: Some(Some(GroupRule::new(r"(\w+Error)").expect("a rule"))),
             ..QueueSettings::default()
         };
         assert_eq!(super::settings(&settings_column(&settings)).expect("JSON"), settings);

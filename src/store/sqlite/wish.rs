@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::row::Explain as _;
 use super::transaction::Txn;
 use crate::clock::{self, Timestamp};
-use crate::job::{Lease, Progress, StepPath, Wish};
+use crate::job::{GroupName, Lease, Progress, StepPath, Wish};
 use crate::store::{Result, Standing};
 
 /// A wish as it is kept.
@@ -20,6 +20,7 @@ use crate::store::{Result, Standing};
 enum StoredWish {
     Snooze(u64),
     Bury(Option<String>),
+    BuryIn(Option<String>, String),
     RetryAfter(u64),
     Sleep(i64),
     Doubt(String),
@@ -41,7 +42,8 @@ pub(super) fn wish(tx: &Txn<'_>, lease: Lease, wish: &Wish) -> Result<Standing> 
 fn column(wish: &Wish) -> String {
     let stored = match wish {
         Wish::Snooze(pause) => StoredWish::Snooze(whole_millis(*pause)),
-        Wish::Bury(message) => StoredWish::Bury(message.clone()),
+        Wish::Bury { message, group: None } => StoredWish::Bury(message.clone()),
+        Wish::Bury { message, group: Some(group) } => StoredWish::BuryIn(message.clone(), group.to_string()),
         Wish::RetryAfter(pause) => StoredWish::RetryAfter(whole_millis(*pause)),
         Wish::Sleep(until) => StoredWish::Sleep(until.as_millis()),
         Wish::Doubt(step) => StoredWish::Doubt(step.to_string()),
@@ -75,7 +77,10 @@ fn note(tx: &Txn<'_>, change: &str, lease: Lease, said: &str) -> Result<Standing
 pub(super) fn wish_in(column: &str) -> serde_json::Result<Wish> {
     Ok(match serde_json::from_str(column)? {
         StoredWish::Snooze(millis) => Wish::Snooze(Duration::from_millis(millis)),
-        StoredWish::Bury(message) => Wish::Bury(message),
+        StoredWish::Bury(message) => Wish::Bury { message, group: None },
+        StoredWish::BuryIn(message, group) => {
+            Wish::Bury { message, group: Some(GroupName::new(group).map_err(serde::de::Error::custom)?) }
+        }
         StoredWish::RetryAfter(millis) => Wish::RetryAfter(Duration::from_millis(millis)),
         StoredWish::Sleep(millis) => Wish::Sleep(Timestamp::from_millis(millis)),
         StoredWish::Doubt(step) => Wish::Doubt(StepPath::parse(&step).map_err(serde::de::Error::custom)?),

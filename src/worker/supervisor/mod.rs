@@ -69,7 +69,7 @@ struct Ended {
 
 impl Ended {
     /// What is to be said where the attempt asked for something else.
-    fn granted(self, Granted { verdict, outcome, error }: Granted) -> Self {
+    fn granted(self, Granted { verdict, outcome, error, group: _ }: Granted) -> Self {
         Self { verdict, report: Report { outcome, error, ..self.report }, ..self }
     }
 }

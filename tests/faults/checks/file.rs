@@ -291,7 +291,7 @@ fn look(store: &mut dyn Store) -> store::Result<()> {
     }
     let _ = (table::queues(&queues, &look), plain::queues(&queues, &look));
     let _ = (table::jobs(&jobs, &look), table::dead(&jobs, &look), plain::dead(&jobs, &look));
-    for id in store.dead(&[], 100)?.into_iter().chain(store.blocking_keys(100, look.now)?) {
+    for id in store.dead(&Filter::default(), 100)?.into_iter().chain(store.blocking_keys(100, look.now)?) {
         store.job(id)?;
     }
     store.overdue(look.now, 100)?;
