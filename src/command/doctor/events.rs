@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::shell_words;
 use super::work::{LONG_PAUSE, LONG_WAIT};
 use crate::clock::Timestamp;
-use crate::job::{EventId, LogRetention, Queue, Subscription, Topic, TopicTally};
+use crate::job::{EventId, LogRetention, Queue, StateKind, Subscription, Topic, TopicTally};
 use crate::render::{Finding, words};
 
 /// What is forgotten within this time, or within [`LATE`] of the time that it is kept, is to be cared for now.
@@ -98,6 +98,13 @@ impl Facts {
         }
         if self.queue(of).is_some_and(|queue| queue.paused_at.is_some()) {
             return (format!("; its queue {queue} is paused"), format!("{qctl} queue resume {queue}"));
+        }
+        let n = |state| self.queue(of).map_or(0, |queue| queue.tally.get(state));
+        if n(StateKind::Retrying) > n(StateKind::Ready) {
+            return (
+                format!("; too many jobs of its queue {queue} have failed and wait to be tried again"),
+                format!("find out why: {qctl} list -Q {queue} -s retrying"),
+            );
         }
         (
             format!("; its queue {queue} is worked, and too much waits in it"),
@@ -211,6 +218,14 @@ mod tests {
         let (message, cure) = said(&facts(behind(2 * HOUR), 1)).expect("a finding");
         assert!(message.ends_with("its queue slow is worked, and too much waits in it"), "{message}");
         assert!(cure.starts_with("qctl work -Q slow -j N"), "{cure}");
+        let mut failing = facts(behind(2 * HOUR), 1);
+        failing.queues[0].tally.add(StateKind::Retrying, 10_000);
+        let (message, cure) = said(&failing).expect("a finding");
+        assert!(
+            message.ends_with("too many jobs of its queue slow have failed and wait to be tried again"),
+            "{message}"
+        );
+        assert_eq!(cure, "find out why: qctl list -Q slow -s retrying");
         let rate = Some(Rate { n: 1, per: Duration::from_secs(1) });
         assert_eq!(said(&facts(Subscription { rate, ..behind(6 * DAY + 23 * HOUR) }, 1)), None);
         let mut paused = facts(behind(2 * HOUR), 1);
