@@ -42,7 +42,7 @@ const LOOK: Duration = Duration::from_secs(1);
 impl Listen {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let from = ctx.event_from("--from", &self.from)?;
-        let mut waiter = Waiter::new(ctx);
+        let mut waiter = Waiter::for_reader(ctx);
         ctx.store_or_create()?;
         ctx.known_place(from)?;
         let (mut next, _) = ctx.store()?.event_from(from)?;
