@@ -80,7 +80,7 @@ impl List {
 
 /// Show a subscription
 ///
-/// What it gets, what its jobs run, and how far it is behind.
+/// What it gets, what its jobs run and under which terms, its own before those of its queue, and how far it is behind.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -94,10 +94,14 @@ impl Show {
     fn run(self, ctx: &mut Ctx) -> Answer {
         let all = ctx.store()?.subscriptions()?;
         let one = all.into_iter().find(|one| one.name == self.which.name).ok_or_else(|| unknown(&self.which.name))?;
+        let queue = ctx.store()?.settings(&one.queue)?.unwrap_or_default();
+        let pairs = detail::subscription(&one, &queue, &ctx.ui.look);
         match ctx.ui.format {
-            Format::Json => ctx.ui.print(&json::document("subscription", topic::subscription(&one)))?,
-            Format::Plain => ctx.ui.print(&plain::pairs(detail::subscription(&one, &ctx.ui.look)))?,
-            Format::Table => ctx.ui.print(&table::pairs(&detail::subscription(&one, &ctx.ui.look)))?,
+            Format::Json => {
+                ctx.ui.print(&json::document("subscription", topic::subscription_with_terms(&one, &queue)))?;
+            }
+            Format::Plain => ctx.ui.print(&plain::pairs(pairs))?,
+            Format::Table => ctx.ui.print(&table::pairs(&pairs))?,
         }
         ctx.ui.hint(format_args!(
             "\nits jobs: qctl list -Q {}   its dead letters: qctl dlq list -Q {}",

@@ -298,6 +298,10 @@ pub struct Subscription {
     pub queue: QueueName,
     /// What each runs.
     pub command: Option<Command>,
+    /// Where.
+    pub cwd: Vec<u8>,
+    /// What it says of the things that a queue may set.
+    pub own: QueueSettings,
     /// Since when it is paused, if it is.
     pub paused_at: Option<Timestamp>,
     /// The first event of those that are still to be delivered; `None`: there is none.

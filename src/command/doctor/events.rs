@@ -165,6 +165,8 @@ mod tests {
             only: Labels::new(),
             queue: name("slow"),
             command: Some(Command::Shell(b"true".to_vec())),
+            cwd: b"/".to_vec(),
+            own: QueueSettings::default(),
             paused_at: None,
             next: Some(event(7)),
             rate: None,

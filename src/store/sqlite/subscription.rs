@@ -88,9 +88,7 @@ pub(super) fn follow_settings(tx: &Txn<'_>, queue_id: i64, settings: &QueueSetti
         where queue_id = :queue_id";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;
     let rows = query.query_map(named_params! { ":queue_id": queue_id }, |row| {
-        let own: String = row.get("own")?;
-        let own = terms::settings(&own).map_err(|error| row::bad_column(Box::new(error)))?;
-        Ok((row.get::<_, i64>("id")?, own, row::context(row)?))
+        Ok((row.get::<_, i64>("id")?, own(row)?, row::context(row)?))
     });
     let found = rows.and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>()).explain(tx.path())?;
     for (id, own, context) in found {
@@ -128,24 +126,18 @@ pub(super) fn unsubscribe(tx: &Txn<'_>, name: &QueueName) -> Result<bool> {
     Ok(n.explain(tx.path())? > 0)
 }
 
-/// The columns that [`subscription`] reads.
-const COLUMNS: &str = "subscription.name, pattern, queue.name as queue, subscription.paused_at, next_event, rate,
-    only_where, created_at, is_shell, command";
-
-/// Every subscription, for whoever looks the whole file through.
+/// Every subscription.
 pub(super) const ALL_SQL: &str =
     "select subscription.id, subscription.name, pattern, queue.name as queue, subscription.paused_at,
-      next_event, rate, only_where, created_at, is_shell, command
-    from subscription join queue on queue.id = queue_id";
+      next_event, rate, only_where, created_at, is_shell, command, own, cwd
+    from subscription join queue on queue.id = queue_id join context on context.id = context_id";
 
 /// Every subscription, by name.
 pub(super) fn subscriptions(conn: &Connection) -> rusqlite::Result<Vec<Subscription>> {
     if !Annex::Topics.is_in(conn)? {
         return Ok(Vec::new());
     }
-    let sql =
-        format!("select {COLUMNS} from subscription join queue on queue.id = queue_id order by subscription.name");
-    let mut query = conn.prepare_cached(&sql)?;
+    let mut query = conn.prepare_cached(&format!("{ALL_SQL} order by subscription.name"))?;
     let mut all = query.query_map([], subscription)?.collect::<rusqlite::Result<Vec<_>>>()?;
     for one in &mut all {
         (one.lag, one.behind_since) = lag(conn, one)?;
@@ -158,8 +150,7 @@ pub(super) fn subscribed_to(conn: &Connection, topic: &Topic) -> rusqlite::Resul
     if !Annex::Topics.is_in(conn)? {
         return Ok(Vec::new());
     }
-    let sql =
-        format!("select {COLUMNS} from subscription join queue on queue.id = queue_id where subscription.id = :id");
+    let sql = format!("{ALL_SQL} where subscription.id = :id");
     let mut found = Vec::new();
     for matched in topic::matched(conn, topic)? {
         let mut one = conn.prepare_cached(&sql)?.query_row(named_params! { ":id": matched.to.id }, subscription)?;
@@ -178,6 +169,8 @@ pub(super) fn subscription(row: &Row<'_>) -> rusqlite::Result<Subscription> {
         only: row::map(row, "only_where")?.unwrap_or_default(),
         queue: row.get("queue")?,
         command: row::command(row)?,
+        cwd: row.get("cwd")?,
+        own: own(row)?,
         paused_at: row.get("paused_at")?,
         next: row.get::<_, Option<i64>>("next_event")?.and_then(EventId::new),
         rate: row::rate(row)?,
@@ -185,6 +178,10 @@ pub(super) fn subscription(row: &Row<'_>) -> rusqlite::Result<Subscription> {
         lag: 0,
         behind_since: None,
     })
+}
+
+fn own(row: &Row<'_>) -> rusqlite::Result<QueueSettings> {
+    terms::settings(row.get_ref("own")?.as_str()?).map_err(|error| row::bad_column(Box::new(error)))
 }
 
 /// How many events of its topics a subscription is behind, and when the oldest of them was published.
