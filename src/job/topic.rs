@@ -316,6 +316,17 @@ pub struct Subscription {
     pub behind_since: Option<Timestamp>,
 }
 
+/// What a subscription has still to get of a topic, those events that are not for it included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// The topic.
+    pub topic: Topic,
+    /// How many events.
+    pub events: u64,
+    /// The bytes of their payloads.
+    pub bytes: u64,
+}
+
 /// A topic that has events on record, or settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicTally {

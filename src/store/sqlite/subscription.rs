@@ -9,7 +9,8 @@ use super::transaction::Txn;
 use super::{change, terms, topic};
 use crate::clock::Timestamp;
 use crate::job::{
-    Context, EventId, NewSubscription, QueueName, QueueSettings, Rate, StartAt, Subscription, Topic, TopicEvent,
+    Backlog, Context, EventId, NewSubscription, QueueName, QueueSettings, Rate, StartAt, Subscription, Topic,
+    TopicEvent,
 };
 use crate::store::{Result, Subscribed};
 
@@ -187,16 +188,13 @@ fn own(row: &Row<'_>) -> rusqlite::Result<QueueSettings> {
 /// How many events of its topics a subscription is behind, and when the oldest of them was published.
 fn lag(conn: &Connection, of: &Subscription) -> rusqlite::Result<(u64, Option<Timestamp>)> {
     let Some(next) = of.next else { return Ok((0, None)) };
-    let mut topics = conn.prepare_cached("select id, name from topic where n > 0")?;
-    let topics: Vec<(i64, Topic)> =
-        topics.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.filter_map(std::result::Result::ok).collect();
     let sql = "select count(*), min(id)
         from event indexed by event_topic
         where topic_id = :topic and is_forgotten = 0 and id >= :next";
     let mut count = conn.prepare_cached(sql)?;
     let (mut lag, mut oldest): (u64, Option<i64>) = (0, None);
-    for (topic, _) in topics.iter().filter(|(_, name)| of.pattern.matches(name)) {
-        let params = named_params! { ":topic": topic, ":next": next.get() };
+    for (id, _) in topics_of(conn, of)? {
+        let params = named_params! { ":topic": id, ":next": next.get() };
         let (n, first): (u64, Option<i64>) = count.query_row(params, |row| Ok((row.get(0)?, row.get(1)?)))?;
         lag += n;
         oldest = oldest.into_iter().chain(first).min();
@@ -204,6 +202,28 @@ fn lag(conn: &Connection, of: &Subscription) -> rusqlite::Result<(u64, Option<Ti
     let mut published = conn.prepare_cached("select published_at from event where id = :id")?;
     let since = published.query_row(named_params! { ":id": oldest }, |row| row.get(0)).optional()?;
     Ok((lag, since))
+}
+
+/// The topics with events on record that a subscription gets, with their numbers.
+fn topics_of(conn: &Connection, of: &Subscription) -> rusqlite::Result<Vec<(i64, Topic)>> {
+    let mut topics = conn.prepare_cached("select id, name from topic where n > 0")?;
+    let topics = topics.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.filter_map(std::result::Result::ok);
+    Ok(topics.filter(|(_, name)| of.pattern.matches(name)).collect())
+}
+
+/// What a subscription has still to get, by topic.
+pub(super) fn backlog(conn: &Connection, of: &Subscription) -> rusqlite::Result<Vec<Backlog>> {
+    let Some(next) = of.next else { return Ok(Vec::new()) };
+    // The bytes are not in the index: for all subscriptions of a list this would read too much.
+    let sql = "select count(*), coalesce(sum(bytes), 0)
+        from event indexed by event_topic
+        where topic_id = :topic and is_forgotten = 0 and id >= :next";
+    let mut count = conn.prepare_cached(sql)?;
+    let backlog_of = |(id, topic): (i64, Topic)| {
+        let params = named_params! { ":topic": id, ":next": next.get() };
+        count.query_row(params, |row| Ok(Backlog { topic, events: row.get(0)?, bytes: row.get(1)? }))
+    };
+    topics_of(conn, of)?.into_iter().map(backlog_of).collect()
 }
 
 /// Stops or resumes the deliveries to a subscription; answers whether that changed anything.
