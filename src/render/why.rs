@@ -4,7 +4,7 @@
 
 use super::{Finding, Look, text, words};
 use crate::clock::Timestamp;
-use crate::job::{Job, Outcome, Reason, State};
+use crate::job::{Command, Job, Outcome, Reason, State, StepPath};
 
 /// What surrounds a job.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Surroundings {
     pub servers: Vec<Server>,
     /// Whether the worker that runs it is dead.
     pub has_lost_its_worker: bool,
+    /// The pause of `step sleep` that it is in, if it is in one.
+    pub sleeps_in: Option<StepPath>,
     /// How many ready jobs of its queue go before it.
     pub n_ahead: usize,
     /// Whether there may be more.
@@ -45,7 +47,7 @@ pub fn findings(job: &Job, around: &Surroundings, look: &Look) -> Vec<Finding> {
         State::Blocked => findings.push(Finding::new("blocked", "it waits for something that must come first", "")),
         State::Scheduled { due } | State::Retrying { due } => {
             findings.extend(paused(job, around, look));
-            findings.push(not_due(job, *due, look));
+            findings.push(not_due(job, *due, around, look));
             findings.extend(unserved(job, around, look));
         }
         State::Ready { .. } => {
@@ -73,7 +75,7 @@ fn paused(job: &Job, around: &Surroundings, look: &Look) -> Option<Finding> {
     Some(Finding::new("paused", message, format!("qctl queue resume {queue}")))
 }
 
-fn not_due(job: &Job, due: Timestamp, look: &Look) -> Finding {
+fn not_due(job: &Job, due: Timestamp, around: &Surroundings, look: &Look) -> Finding {
     let when = if due > look.now {
         format!("{}, in {}", words::both(due, look), words::age(due.since(look.now)))
     } else {
@@ -81,6 +83,14 @@ fn not_due(job: &Job, due: Timestamp, look: &Look) -> Finding {
     };
     let hint = format!("qctl update {} --delay 0s", job.id);
     match &job.state {
+        State::Retrying { .. } if let Some(step) = around.sleeps_in.as_ref().filter(|_| has_snoozed(job)) => {
+            let message = format!(
+                "it is in a pause between its steps, {}: it sleeps until {when}",
+                text::safe(step.to_string().as_bytes())
+            );
+            // Woken alone, it would come to the same pause and go back to sleep.
+            Finding::new("snoozed", message, format!("qctl step set --job {} {} '' && {hint}", job.id, quoted(step)))
+        }
         State::Retrying { .. } if has_snoozed(job) => {
             let message = format!("it asked to be run again later: snoozed until {when}");
             Finding::new("snoozed", message, hint)
@@ -93,6 +103,11 @@ fn not_due(job: &Job, due: Timestamp, look: &Look) -> Finding {
         }
         _ => Finding::new("not_due", format!("it is not due before {when}"), hint),
     }
+}
+
+/// As one would type it to a shell.
+fn quoted(step: &StepPath) -> String {
+    text::command(Some(&Command::Program(vec![step.to_string().into_bytes()])))
 }
 
 fn has_snoozed(job: &Job) -> bool {
@@ -200,7 +215,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::job::{Command, Ending, JobId, Labels, QueueName, Reason, StateKind, Token};
+    use crate::job::{Ending, JobId, Labels, QueueName, Reason, StateKind, Token};
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
