@@ -198,6 +198,12 @@ impl Rewind {
         ctx.known_place(to)?;
         let queue = ctx.store()?.rewind(&self.which.name, to, self.rate)?.ok_or_else(|| unknown(&self.which.name))?;
         ctx.announce([&queue])?;
+        let lag = ctx.store()?.subscriptions()?.into_iter().find(|one| one.name == self.which.name).map(|one| one.lag);
+        match lag.and_then(|lag| usize::try_from(lag).ok()).unwrap_or(0) {
+            0 => ctx.ui.hint("nothing of its topics is to be delivered before something is published"),
+            1 => ctx.ui.hint(format_args!("1 event of its topics is to be delivered, by whoever works {queue}")),
+            n => ctx.ui.hint(format_args!("{n} events of its topics are to be delivered, by whoever works {queue}")),
+        }
         done(ctx, &self.which.name, "rewound")
     }
 }

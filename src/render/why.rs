@@ -83,18 +83,16 @@ fn not_due(job: &Job, due: Timestamp, around: &Surroundings, look: &Look) -> Fin
     };
     let hint = format!("qctl update {} --delay 0s", job.id);
     match &job.state {
-        State::Retrying { .. } if let Some(step) = around.sleeps_in.as_ref().filter(|_| has_snoozed(job)) => {
-            let message = format!(
-                "it is in a pause between its steps, {}: it sleeps until {when}",
-                text::safe(step.to_string().as_bytes())
-            );
-            // Woken alone, it would come to the same pause and go back to sleep.
-            Finding::new("snoozed", message, format!("qctl step set --job {} {} '' && {hint}", job.id, quoted(step)))
-        }
-        State::Retrying { .. } if has_snoozed(job) => {
-            let message = format!("it asked to be run again later: snoozed until {when}");
-            Finding::new("snoozed", message, hint)
-        }
+        State::Retrying { .. } if has_snoozed(job) => match &around.sleeps_in {
+            Some(step) => {
+                let name = step.to_string();
+                let message = format!("its step {} lets time pass until {when}", text::safe(name.as_bytes()));
+                // Woken alone, it would come to the same pause and go back to sleep.
+                let end = format!("qctl step set --job {} {} ''", job.id, quoted(name));
+                Finding::new("snoozed", message, format!("{end} && {hint}"))
+            }
+            None => Finding::new("snoozed", format!("it asked to be run again later: snoozed until {when}"), hint),
+        },
         State::Retrying { .. } => {
             let end = super::table::error(job);
             let message =
@@ -106,8 +104,8 @@ fn not_due(job: &Job, due: Timestamp, around: &Surroundings, look: &Look) -> Fin
 }
 
 /// As one would type it to a shell.
-fn quoted(step: &StepPath) -> String {
-    text::command(Some(&Command::Program(vec![step.to_string().into_bytes()])))
+fn quoted(word: String) -> String {
+    text::command(Some(&Command::Program(vec![word.into_bytes()])))
 }
 
 fn has_snoozed(job: &Job) -> bool {

@@ -78,6 +78,13 @@ fn listening_begins_where_it_is_told_to_and_may_end_by_itself() {
 }
 
 #[test]
+fn a_listener_that_does_not_wait_makes_no_queue() {
+    let queue = Sandbox::new();
+    queue.qctl("listen '>' --no-follow").exits(3).says("there is no queue").says("qctl publish");
+    assert!(!queue.db().exists());
+}
+
+#[test]
 fn a_listener_that_waits_for_one_event_ends_with_it() {
     let queue = Sandbox::new();
     queue.qctl("publish t").succeeds();

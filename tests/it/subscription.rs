@@ -182,6 +182,15 @@ fn settings_of_the_queue_that_are_changed_later_count_for_later_events() {
 }
 
 #[test]
+fn a_delivery_that_a_handler_runs_is_told_of_without_a_blank_at_the_end() {
+    let queue = Sandbox::new();
+    queue.qctl("subscription add a t").succeeds();
+    queue.qctl("publish t").succeeds();
+    let told = queue.qctl("work --drain -Q a -- true").succeeds().err();
+    assert!(told.contains("attempt 1/5\n") && told.lines().all(|line| line.trim_end() == line), "{told}");
+}
+
+#[test]
 fn a_subscription_shows_under_which_terms_its_jobs_run_and_who_says_so() {
     let queue = Sandbox::new();
     let own = "--backoff list:5s,1m --timeout 90s --max-attempts 9 --priority -3 --dead-on 64-78";

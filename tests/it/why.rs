@@ -103,7 +103,7 @@ fn a_job_in_a_pause_between_its_steps_says_what_ends_it() {
         queue.push("'set -e; qctl step \"two words\" -- sh -c \"qctl step sleep 3d\"; qctl step sleep 2h; touch over'");
     queue.qctl("work --drain").succeeds();
     let text = queue.qctl(&format!("why {id}")).succeeds().out();
-    assert!(text.contains("it is in a pause between its steps, two words/sleep: it sleeps until "), "{text}");
+    assert!(text.contains("its step two words/sleep lets time pass until "), "{text}");
     assert_eq!(codes(&queue, id)[0], "snoozed");
     let wake = |cure: &str| {
         assert_eq!(queue.qctl(&format!("why {id} --json")).json()["reasons"][0]["hint"], cure);
