@@ -242,7 +242,7 @@ fn whoever_subscribes_or_rewinds_is_told_on_a_terminal_what_comes_of_it() {
         (100, 20),
         "qctl sub add a t -- true; qctl sub add b t -Q both; qctl sub rewind a --to 2; qctl sub rewind a --to new; exec cat",
     );
-    terminal.waits_for("its jobs are run by: qctl work -Q a");
+    terminal.waits_for("it gets t; its jobs are run by: qctl work -Q a");
     terminal.waits_for("its jobs are run by: qctl work -Q both -- HANDLER");
     terminal.waits_for("1 event of its topics is to be delivered, by whoever works a");
     terminal.waits_for("nothing of its topics is to be delivered");

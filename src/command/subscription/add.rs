@@ -106,7 +106,10 @@ impl Add {
         let outcome = match ctx.store()?.subscribe(&new, now)? {
             Subscribed::Created => {
                 let handler = if new.command.is_none() { " -- HANDLER" } else { "" };
-                ctx.ui.hint(format_args!("its jobs are run by: qctl work -Q {}{handler}", new.queue));
+                ctx.ui.hint(format_args!(
+                    "it gets {}; its jobs are run by: qctl work -Q {}{handler}",
+                    new.pattern, new.queue
+                ));
                 "added"
             }
             Subscribed::Existing => {
