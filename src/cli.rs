@@ -112,6 +112,7 @@ enum Verb {
     #[command(hide = true)]
     Redrive(dlq::Requeue),
     Queue(queue::Queue),
+    #[command(alias = "pub")]
     Publish(publish::Publish),
     #[command(alias = "sub")]
     Subscription(subscription::Subscription),

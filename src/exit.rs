@@ -161,9 +161,8 @@ impl From<store::Error> for Failure {
         use store::Error as E;
         let message = with_sources(&error);
         match error {
-            E::Missing { .. } => {
-                Self::not_found(message).hint("name the file with --db or QCTL_DB; `qctl push` makes it")
-            }
+            E::Missing { .. } => Self::not_found(message)
+                .hint("name the file with --db or QCTL_DB; `qctl push` or `qctl publish` makes it"),
             E::NotAQueue { .. } => Self::new(Kind::BadFile, message).hint("name a queue file with --db or QCTL_DB"),
             E::TooNew { .. } => Self::new(Kind::BadFile, message).hint("install a newer qctl"),
             E::UnsafePlace { .. } => Self::new(Kind::BadFile, message)

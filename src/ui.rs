@@ -5,7 +5,9 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::{self, BufRead as _, Write};
+use std::os::fd::AsFd as _;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use terminal_size::{Width, terminal_size_of};
 
 use crate::exit::{Failure, Kind};
@@ -88,6 +90,23 @@ impl Ui {
         let stream: &mut dyn Write = if self.stdout_is_terminal { &mut io::stdout() } else { &mut io::stderr() };
         let has_terminal = self.stdout_is_terminal || self.stderr_is_terminal;
         if has_terminal { self.write(stream, b"\x1b[0m") } else { Ok(()) }
+    }
+
+    /// Looks whether anybody reads stdout still, without writing to it.
+    ///
+    /// # Errors
+    ///
+    /// Where nobody does, the failure that a write would be.
+    pub fn check_reader(&self) -> Result<(), Failure> {
+        let stdout = io::stdout();
+        // Asked for nothing: that the other end has gone is told unasked, and of a file never.
+        let mut fds = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        let _ = poll(&mut fds, PollTimeout::ZERO);
+        let seen = fds[0].revents().unwrap_or(PollFlags::empty());
+        if seen.intersects(PollFlags::POLLERR | PollFlags::POLLHUP) {
+            return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+        }
+        Ok(())
     }
 
     fn pass_through(&self, stream: &mut dyn Write, bytes: &[u8], is_terminal: bool) -> Result<(), Failure> {

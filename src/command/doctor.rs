@@ -40,7 +40,7 @@ const N_NEWEST: usize = 100;
 /// more than a minute and ten times longer than 99 of 100 in their queue did within a week; queues
 /// that no live worker serves and whose jobs wait for more than an hour, or that are paused for more
 /// than a day; subscriptions that are behind for as long, or for which events were forgotten or soon will
-/// be; keys that dead or cancelled jobs hold; and times more than a minute in the future,
+/// be, for their age or because of topic set --keep-rows and --keep-bytes; keys that dead or cancelled jobs hold; and times more than a minute in the future,
 /// which a clock that was set back leaves.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -192,7 +192,8 @@ fn gather_events(store: &mut dyn Store, now: Timestamp, qctl: String) -> store::
     for of in store.subscriptions()? {
         if let Some(next) = of.next {
             let (first, _) = store.event_from(StartAt::Event(next))?;
-            behind.push((of, first));
+            let backlog = store.backlog(&of)?;
+            behind.push(events::Behind { of, first, backlog });
         }
     }
     Ok(events::Facts { now, behind, topics: store.topics()?, queues: store.queues()?, qctl })

@@ -42,8 +42,13 @@ const LOOK: Duration = Duration::from_secs(1);
 impl Listen {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let from = ctx.event_from("--from", &self.from)?;
-        let mut waiter = Waiter::new(ctx);
-        ctx.store_or_create()?;
+        let mut waiter = Waiter::for_reader(ctx);
+        // Where nothing is to come, nothing is made to wait for it.
+        if self.no_follow {
+            ctx.store()?
+        } else {
+            ctx.store_or_create()?
+        };
         ctx.known_place(from)?;
         let (mut next, _) = ctx.store()?.event_from(from)?;
         let mut n_left = self.limit.unwrap_or(usize::MAX);

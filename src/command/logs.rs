@@ -58,7 +58,7 @@ impl Logs {
         };
         // First of all, so that where there is no queue nothing is made beside it.
         ctx.store()?;
-        let mut waiter = if self.follow { Some(Waiter::new(ctx)) } else { None };
+        let mut waiter = self.follow.then(|| self.waiter(ctx));
         let Some(token) = self.token(ctx, waiter.as_mut())? else {
             ctx.ui.say(format_args!("job {} has not started", self.id));
             return if self.follow { Ok(Exit::Done) } else { self.document(ctx, None, &streams) };
@@ -83,6 +83,12 @@ impl Logs {
                 }
             }
         }
+    }
+
+    /// Who waits for more of it. What goes to stderr alone is not done with when nobody reads stdout.
+    fn waiter(&self, ctx: &Ctx) -> Waiter {
+        let is_stderr_alone = matches!(self.stream, Some(StreamArg::Stderr)) && ctx.ui.format != Format::Json;
+        if is_stderr_alone { Waiter::new(ctx) } else { Waiter::for_reader(ctx) }
     }
 
     /// The attempt that is meant, once there is one.

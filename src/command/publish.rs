@@ -104,7 +104,9 @@ fn explain(ctx: &Ctx, event: &NewEvent, published: &Published) {
             ctx.ui.hint(format_args!("event {id} of {topic} has this key; nothing was published"));
         }
         PublishOutcome::Created => match published.n_delivered + published.n_left {
-            0 => ctx.ui.hint(format_args!("no subscription gets {topic}; it is on record for those to come")),
+            0 => ctx
+                .ui
+                .hint(format_args!("no subscription gets this event of {topic}; it is on record for those to come")),
             n => ctx.ui.hint(format_args!("it goes to {}", words::count(n, "subscription"))),
         },
     }

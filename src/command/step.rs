@@ -83,7 +83,8 @@ impl Step {
 ///
 /// Exits with 75, and the command is to end then, as a shell does after `set -e`; until it has, every further
 /// step is refused. The attempt is not one of the job's attempts. The next one comes when D has passed since
-/// this was first come to; in it this does nothing and exits with 0.
+/// this was first come to; in it this does nothing and exits with 0. What wakes the job sooner, such as
+/// qctl update --delay 0s, only lets it go back to sleep; qctl step set --job ID sleep '' ends the pause.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -95,7 +96,7 @@ struct Sleep {
     pause: Duration,
 }
 
-/// What every pause is called, and no other step: this is a verb, and `step set` refuses it.
+/// What every pause is called, and no other step: this is a verb, and `step set` only ends one.
 const SLEEP: &str = "sleep";
 
 /// The exit status of an attempt that is to go on later, of `sysexits.h`.

@@ -80,7 +80,7 @@ impl List {
 
 /// Show a subscription
 ///
-/// What it gets, what its jobs run, and how far it is behind.
+/// What it gets, what its jobs run and under which terms, its own before those of its queue, and how far it is behind.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -94,10 +94,14 @@ impl Show {
     fn run(self, ctx: &mut Ctx) -> Answer {
         let all = ctx.store()?.subscriptions()?;
         let one = all.into_iter().find(|one| one.name == self.which.name).ok_or_else(|| unknown(&self.which.name))?;
+        let queue = ctx.store()?.settings(&one.queue)?.unwrap_or_default();
+        let pairs = detail::subscription(&one, &queue, &ctx.ui.look);
         match ctx.ui.format {
-            Format::Json => ctx.ui.print(&json::document("subscription", topic::subscription(&one)))?,
-            Format::Plain => ctx.ui.print(&plain::pairs(detail::subscription(&one, &ctx.ui.look)))?,
-            Format::Table => ctx.ui.print(&table::pairs(&detail::subscription(&one, &ctx.ui.look)))?,
+            Format::Json => {
+                ctx.ui.print(&json::document("subscription", topic::subscription_with_terms(&one, &queue)))?;
+            }
+            Format::Plain => ctx.ui.print(&plain::pairs(pairs))?,
+            Format::Table => ctx.ui.print(&table::pairs(&pairs))?,
         }
         ctx.ui.hint(format_args!(
             "\nits jobs: qctl list -Q {}   its dead letters: qctl dlq list -Q {}",
@@ -194,6 +198,12 @@ impl Rewind {
         ctx.known_place(to)?;
         let queue = ctx.store()?.rewind(&self.which.name, to, self.rate)?.ok_or_else(|| unknown(&self.which.name))?;
         ctx.announce([&queue])?;
+        let lag = ctx.store()?.subscriptions()?.into_iter().find(|one| one.name == self.which.name).map(|one| one.lag);
+        match lag.and_then(|lag| usize::try_from(lag).ok()).unwrap_or(0) {
+            0 => ctx.ui.hint("nothing of its topics is to be delivered before something is published"),
+            1 => ctx.ui.hint(format_args!("1 event of its topics is to be delivered, by whoever works {queue}")),
+            n => ctx.ui.hint(format_args!("{n} events of its topics are to be delivered, by whoever works {queue}")),
+        }
         done(ctx, &self.which.name, "rewound")
     }
 }

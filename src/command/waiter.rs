@@ -19,12 +19,18 @@ const WITHOUT_BELL: Duration = Duration::from_millis(50);
 /// Someone who waits.
 pub(super) struct Waiter {
     bell: Option<Bell>,
+    is_for_reader: bool,
 }
 
 impl Waiter {
     pub(super) fn new(ctx: &Ctx) -> Self {
         let name = format!("{}-{}", wake::WAITER, std::process::id());
-        Self { bell: ctx.bells().ok().and_then(|folder| Bell::hang(&folder, &name).ok()) }
+        Self { bell: ctx.bells().ok().and_then(|folder| Bell::hang(&folder, &name).ok()), is_for_reader: false }
+    }
+
+    /// One who does nothing but pass on to stdout what happens, and has no reason to once nobody reads that.
+    pub(super) fn for_reader(ctx: &Ctx) -> Self {
+        Self { is_for_reader: true, ..Self::new(ctx) }
     }
 
     /// Forgets the rings so far; to be called before looking.
@@ -38,9 +44,13 @@ impl Waiter {
     ///
     /// # Errors
     ///
-    /// Where the queue is no longer there: nothing would ever happen to it.
+    /// Where the queue is no longer there: nothing would ever happen to it. For a reader also where that has gone,
+    /// which otherwise would be seen only when there is something to write.
     pub(super) fn wait(&self, ctx: &mut Ctx, longest: Duration) -> Result<(), Failure> {
         ctx.store()?.check_place()?;
+        if self.is_for_reader {
+            ctx.ui.check_reader()?;
+        }
         let Some(bell) = &self.bell else {
             ctx.config.clock.pause(longest.min(WITHOUT_BELL));
             return Ok(());

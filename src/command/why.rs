@@ -5,8 +5,9 @@
 use clap_complete::ArgValueCandidates;
 
 use super::{Answer, Ctx, complete, selection, value};
+use crate::clock::Timestamp;
 use crate::exit::{Exit, Failure};
-use crate::job::{Job, JobId, Queue, StateKind, Subscription};
+use crate::job::{Job, JobId, Queue, StateKind, Step, StepState, Subscription};
 use crate::render::why::{self, Server, Surroundings};
 use crate::render::{json, plain, table};
 use crate::store::{Serving, Worker};
@@ -52,12 +53,14 @@ impl Why {
 }
 
 fn surroundings(ctx: &mut Ctx, job: &Job) -> Result<Surroundings, Failure> {
+    let now = ctx.now();
     let store = ctx.store()?;
     let queue = store.queues()?.into_iter().find(|queue| queue.name == job.queue);
     let workers = store.workers()?;
     let ahead = if job.state.kind() == StateKind::Ready { store.ahead(job, MAX_AHEAD)? } else { Default::default() };
     let servers = workers.iter().filter(|worker| serves(worker, job)).map(server).collect();
     let lost = workers.iter().find(|worker| !worker.is_alive && worker.running.contains(&job.id));
+    let steps = if job.state.kind() == StateKind::Retrying { store.steps(job.id)? } else { Vec::new() };
     let is_own = |one: &Subscription| one.queue == job.queue && one.name == job.queue;
     let is_paused = store.subscriptions()?.iter().any(|one| is_own(one) && one.paused_at.is_some());
     Ok(Surroundings {
@@ -66,9 +69,14 @@ fn surroundings(ctx: &mut Ctx, job: &Job) -> Result<Surroundings, Failure> {
         served_until: queue.as_ref().and_then(|queue| queue.served_until),
         servers,
         has_lost_its_worker: lost.is_some(),
+        sleeps_in: steps.into_iter().find(|step| sleeps(step, now)).map(|step| step.path),
         n_ahead: ahead.n,
         has_more_ahead: ahead.is_more,
     })
+}
+
+fn sleeps(step: &Step, now: Timestamp) -> bool {
+    matches!(step.state, StepState::Sleeping { until } if until > now)
 }
 
 fn serves(worker: &Worker, job: &Job) -> bool {

@@ -123,6 +123,22 @@ pub struct QueueSettings {
 }
 
 impl QueueSettings {
+    /// This, and where it says nothing, the other.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            max_attempts: self.max_attempts.or(other.max_attempts),
+            backoff: self.backoff.or(other.backoff),
+            jitter: self.jitter.or(other.jitter),
+            timeout: self.timeout.or(other.timeout),
+            kill_after: self.kill_after.or(other.kill_after),
+            dead_on: self.dead_on.or(other.dead_on),
+            priority: self.priority.or(other.priority),
+            keep: self.keep.or(other.keep),
+            keep_rows: self.keep_rows.or(other.keep_rows),
+        }
+    }
+
     /// The terms of a job that says this of itself, in a queue that says the other.
     pub fn terms(&self, queue: &Self) -> Terms {
         let default = Terms::default();

@@ -29,7 +29,7 @@ pub use step::{
     StepState,
 };
 pub use topic::{
-    BadTopic, Delivery, EventId, LogRetention, NewEvent, NewSubscription, ONE, REST, Rate, StartAt, Subscription,
-    Topic, TopicEvent, TopicPattern, TopicTally, Where,
+    Backlog, BadTopic, Delivery, EventId, LogRetention, NewEvent, NewSubscription, ONE, REST, Rate, StartAt,
+    Subscription, Topic, TopicEvent, TopicPattern, TopicTally, Where,
 };
 pub use wish::{Granted, Heed, Progress, Wish, message, unheeded};

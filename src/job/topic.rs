@@ -298,6 +298,10 @@ pub struct Subscription {
     pub queue: QueueName,
     /// What each runs.
     pub command: Option<Command>,
+    /// Where.
+    pub cwd: Vec<u8>,
+    /// What it says of the things that a queue may set.
+    pub own: QueueSettings,
     /// Since when it is paused, if it is.
     pub paused_at: Option<Timestamp>,
     /// The first event of those that are still to be delivered; `None`: there is none.
@@ -310,6 +314,17 @@ pub struct Subscription {
     pub lag: u64,
     /// When the oldest of those was published.
     pub behind_since: Option<Timestamp>,
+}
+
+/// What a subscription has still to get of a topic, those events that are not for it included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// The topic.
+    pub topic: Topic,
+    /// How many events.
+    pub events: u64,
+    /// The bytes of their payloads.
+    pub bytes: u64,
 }
 
 /// A topic that has events on record, or settings.

@@ -176,8 +176,8 @@ pub fn queue(queue: &Queue, look: &Look) -> Vec<(&'static str, String)> {
     pairs
 }
 
-/// A subscription, as `subscription show` gives it.
-pub fn subscription(of: &Subscription, look: &Look) -> Vec<(&'static str, String)> {
+/// A subscription to a queue with these settings, as `subscription show` gives it.
+pub fn subscription(of: &Subscription, queue: &QueueSettings, look: &Look) -> Vec<(&'static str, String)> {
     let mut pairs = vec![("name", of.name.to_string()), ("pattern", text::safe(of.pattern.as_str().as_bytes()))];
     if !of.only.is_empty() {
         pairs.push(("where", words::labels(&of.only)));
@@ -185,6 +185,12 @@ pub fn subscription(of: &Subscription, look: &Look) -> Vec<(&'static str, String
     pairs.push(("queue", of.queue.to_string()));
     let handler = || "none: its workers need a handler".to_owned();
     pairs.push(("command", of.command.as_ref().map_or_else(handler, |command| text::command(Some(command)))));
+    pairs.push(("cwd", text::safe(&of.cwd)));
+    pairs.extend(terms(&of.own, queue).map(|(name, value, whose)| match whose {
+        Whose::Own => (name, value),
+        Whose::Queue => (name, format!("{value} (of the queue)")),
+        Whose::Nobody => (name, format!("{value} (default)")),
+    }));
     pairs.push(("paused", of.paused_at.map_or("no".to_owned(), |at| format!("since {}", words::local(at, look)))));
     pairs.push(("lag", of.lag.to_string()));
     if let Some(next) = of.next {
@@ -199,6 +205,32 @@ pub fn subscription(of: &Subscription, look: &Look) -> Vec<(&'static str, String
     }
     pairs.push(("added", words::local(of.created_at, look)));
     pairs
+}
+
+/// Who says something of the terms of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The job, or the subscription that it is of.
+    Own,
+    /// Its queue.
+    Queue,
+    /// Neither: it is the default.
+    Nobody,
+}
+
+/// What the jobs of a subscription get that says this in a queue that says the other: the option, its value, and who
+/// says so.
+pub fn terms(own: &QueueSettings, queue: &QueueSettings) -> impl Iterator<Item = (&'static str, String, Whose)> {
+    let said_by = settings(own).into_iter().zip(settings(queue)).map(|((_, _, is_own), (_, _, is_of_queue))| {
+        match (is_own, is_of_queue) {
+            (true, _) => Whose::Own,
+            (false, true) => Whose::Queue,
+            (false, false) => Whose::Nobody,
+        }
+    });
+    let values = settings(&own.clone().or(queue.clone())).into_iter().zip(said_by);
+    // How long jobs are kept is no matter of a subscription.
+    values.map(|((name, value, _), whose)| (name, value, whose)).filter(|(name, ..)| !name.starts_with("keep"))
 }
 
 /// What jobs of a queue get where their push does not say: the option, its value, and whether the

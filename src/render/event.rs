@@ -10,7 +10,9 @@ pub fn line(event: &Event<'_>, look: &Look) -> Option<String> {
         Event::Up { .. } => return None,
         Event::Started { job } => {
             let command = text::command(job.command.as_ref());
-            format!("{time}  {}  {}  {}", head(job), attempt(job), text::cut(&command, 100, look.has_unicode))
+            let command = text::cut(&command, 100, look.has_unicode);
+            // A handler's job may have none of its own.
+            format!("{time}  {}  {}  {command}", head(job), attempt(job)).trim_end().to_owned()
         }
         Event::Ended { job, report, verdict, .. } => {
             format!("{time}  {}  {}", head(job), ended(job, report, *verdict, look))

@@ -4,8 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::detail::{self, Whose};
 use super::{json, words};
-use crate::job::{LogRetention, Rate, Subscription, TopicEvent, TopicTally};
+use crate::job::{LogRetention, QueueSettings, Rate, Subscription, TopicEvent, TopicTally};
 
 /// An event as a document of its own. A payload that is not UTF-8 stands in `payload_base64`, and `payload` is null then.
 pub fn event(event: &TopicEvent) -> Value {
@@ -46,6 +47,17 @@ pub fn subscription(of: &Subscription) -> Value {
     for (name, exact) in json::exact_command(of.command.as_ref()) {
         value[name] = exact;
     }
+    value
+}
+
+/// A subscription to a queue with these settings, with the terms of its jobs.
+pub fn subscription_with_terms(of: &Subscription, queue: &QueueSettings) -> Value {
+    let mut value = subscription(of);
+    value["cwd"] = String::from_utf8_lossy(&of.cwd).into();
+    let name = |name: &str| name.replace('-', "_");
+    let terms = || detail::terms(&of.own, queue);
+    value["terms"] = terms().map(|(option, held, _)| (name(option), Value::from(held))).collect();
+    value["own_terms"] = terms().filter(|(.., whose)| *whose == Whose::Own).map(|(option, ..)| name(option)).collect();
     value
 }
 

@@ -4,7 +4,7 @@
 
 use super::{Finding, Look, text, words};
 use crate::clock::Timestamp;
-use crate::job::{Job, Outcome, Reason, State};
+use crate::job::{Command, Job, Outcome, Reason, State, StepPath};
 
 /// What surrounds a job.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Surroundings {
     pub servers: Vec<Server>,
     /// Whether the worker that runs it is dead.
     pub has_lost_its_worker: bool,
+    /// The pause of `step sleep` that it is in, if it is in one.
+    pub sleeps_in: Option<StepPath>,
     /// How many ready jobs of its queue go before it.
     pub n_ahead: usize,
     /// Whether there may be more.
@@ -45,7 +47,7 @@ pub fn findings(job: &Job, around: &Surroundings, look: &Look) -> Vec<Finding> {
         State::Blocked => findings.push(Finding::new("blocked", "it waits for something that must come first", "")),
         State::Scheduled { due } | State::Retrying { due } => {
             findings.extend(paused(job, around, look));
-            findings.push(not_due(job, *due, look));
+            findings.push(not_due(job, *due, around, look));
             findings.extend(unserved(job, around, look));
         }
         State::Ready { .. } => {
@@ -73,7 +75,7 @@ fn paused(job: &Job, around: &Surroundings, look: &Look) -> Option<Finding> {
     Some(Finding::new("paused", message, format!("qctl queue resume {queue}")))
 }
 
-fn not_due(job: &Job, due: Timestamp, look: &Look) -> Finding {
+fn not_due(job: &Job, due: Timestamp, around: &Surroundings, look: &Look) -> Finding {
     let when = if due > look.now {
         format!("{}, in {}", words::both(due, look), words::age(due.since(look.now)))
     } else {
@@ -81,10 +83,16 @@ fn not_due(job: &Job, due: Timestamp, look: &Look) -> Finding {
     };
     let hint = format!("qctl update {} --delay 0s", job.id);
     match &job.state {
-        State::Retrying { .. } if has_snoozed(job) => {
-            let message = format!("it asked to be run again later: snoozed until {when}");
-            Finding::new("snoozed", message, hint)
-        }
+        State::Retrying { .. } if has_snoozed(job) => match &around.sleeps_in {
+            Some(step) => {
+                let name = step.to_string();
+                let message = format!("its step {} lets time pass until {when}", text::safe(name.as_bytes()));
+                // Woken alone, it would come to the same pause and go back to sleep.
+                let end = format!("qctl step set --job {} {} ''", job.id, quoted(name));
+                Finding::new("snoozed", message, format!("{end} && {hint}"))
+            }
+            None => Finding::new("snoozed", format!("it asked to be run again later: snoozed until {when}"), hint),
+        },
         State::Retrying { .. } => {
             let end = super::table::error(job);
             let message =
@@ -93,6 +101,11 @@ fn not_due(job: &Job, due: Timestamp, look: &Look) -> Finding {
         }
         _ => Finding::new("not_due", format!("it is not due before {when}"), hint),
     }
+}
+
+/// As one would type it to a shell.
+fn quoted(word: String) -> String {
+    text::command(Some(&Command::Program(vec![word.into_bytes()])))
 }
 
 fn has_snoozed(job: &Job) -> bool {
@@ -200,7 +213,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::job::{Command, Ending, JobId, Labels, QueueName, Reason, StateKind, Token};
+    use crate::job::{Ending, JobId, Labels, QueueName, Reason, StateKind, Token};
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 

@@ -40,6 +40,7 @@ pub trait Steps {
     fn set_step(&mut self, lease: Lease, call: &StepCall, value: &[u8], at: Moment) -> Result<Begun>;
 
     /// Records what a step of a job that does not run printed, or would have, unless it is recorded.
+    /// A pause ends with it, whatever time it had left.
     ///
     /// # Errors
     ///

@@ -2,8 +2,8 @@
 
 use crate::clock::Timestamp;
 use crate::job::{
-    EventId, LogRetention, NewEvent, NewSubscription, QueueName, Rate, StartAt, Subscription, Topic, TopicEvent,
-    TopicPattern, TopicTally,
+    Backlog, EventId, LogRetention, NewEvent, NewSubscription, QueueName, Rate, StartAt, Subscription, Topic,
+    TopicEvent, TopicPattern, TopicTally,
 };
 use crate::store::Result;
 
@@ -53,6 +53,13 @@ pub trait Topics {
     ///
     /// Those of any read.
     fn subscribed_to(&mut self, topic: &Topic) -> Result<Vec<Subscription>>;
+
+    /// What a subscription has still to get, by topic.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn backlog(&mut self, of: &Subscription) -> Result<Vec<Backlog>>;
 
     /// Stops (or resumes) the deliveries to a subscription, and with them its queue, where that is its alone.
     /// What is published meanwhile it gets later. Answers whether that changed anything, `None` where there is

@@ -154,6 +154,29 @@ fn logs_f_ends_with_the_attempt_though_there_will_be_another() {
 }
 
 #[test]
+fn a_reader_that_goes_away_ends_what_follows_a_job_that_prints_nothing_more() {
+    let queue = Sandbox::new();
+    queue.push("'echo first; echo oops >&2; exec sleep 60'");
+    let waiting = queue.start_sh("{ qctl logs -f 1 2>said; echo $? >status; } | true");
+    waiting.ends().succeeds();
+    assert_eq!((queue.read("status"), queue.read("said")), ("0\n".to_owned(), String::new()));
+    let worker = queue.start("work --grace 0s");
+    queue.wait_until("both are on record", || {
+        let logs = queue.qctl("logs 1");
+        (logs.out(), logs.err()) == ("first\n".to_owned(), "oops\n".to_owned())
+    });
+    let follower = queue.start_sh("{ qctl logs -f 1 2>said; echo $? >>status; } | head -n 1 >got");
+    let errors = queue.start_sh("exec qctl logs -f 1 --stream stderr 2>errors | true");
+    follower.ends().succeeds();
+    assert_eq!((queue.read("got"), queue.read("status")), ("first\n".to_owned(), "0\n0\n".to_owned()));
+    assert_eq!(queue.read("said"), "oops\n");
+    queue.wait_for_text("errors", "oops");
+    queue.qctl("cancel 1").succeeds();
+    errors.ends().succeeds();
+    worker.stops();
+}
+
+#[test]
 fn logs_f_of_a_job_that_has_ended_gives_its_output_and_ends() {
     let queue = Sandbox::new();
     queue.push("'echo done'");

@@ -527,6 +527,28 @@ fn a_subscription_that_nobody_serves_is_found_after_an_hour_and_what_it_loses_be
 }
 
 #[test]
+fn what_a_subscription_will_lose_to_a_limit_of_its_topic_is_found_before_it_is_forgotten() {
+    let queue = Sandbox::new();
+    queue.qctl("topic set order --keep-rows 4").succeeds();
+    queue.qctl("topic set mail --keep-bytes 10").succeeds();
+    queue.qctl("subscription add audit > true").succeeds();
+    let publish = |topic: &str| drop(queue.qctl(&format!("publish {topic} --payload 123 --lazy")).succeeds());
+    ["order", "order", "mail", "mail"].into_iter().for_each(publish);
+    is_well(&queue);
+    publish("order");
+    assert!(finds(&queue, "behind").0.ends_with("; the oldest of order will be forgotten after 1 more"));
+    ["order", "order", "mail"].into_iter().for_each(publish);
+    let (message, cure) = finds(&queue, "behind");
+    assert!(message.ends_with("; the oldest of order will be forgotten next"), "{message}");
+    assert!(cure.ends_with("to keep them longer: qctl topic set order --keep-rows N"), "{cure}");
+    queue.qctl("prune --dry-run --json").succeeds().prints("{\"v\":1,\"would_prune\":0,\"events\":1}\n");
+    queue.qctl("topic set order --keep-rows none").succeeds();
+    assert!(finds(&queue, "behind").0.ends_with("; the oldest of mail will be forgotten after 1 B more"));
+    queue.qctl("work --drain -q").succeeds();
+    is_well(&queue);
+}
+
+#[test]
 fn a_subscription_that_was_left_paused_is_found_after_a_day_if_it_misses_anything() {
     let mut queue = Sandbox::new();
     queue.qctl("subscription add audit > -Q slow").succeeds();

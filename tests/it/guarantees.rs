@@ -57,3 +57,42 @@ fn every_promise_names_tests_and_each_is_there() {
     }
     assert!(is_proven && n_promises >= 12, "{n_promises} promises");
 }
+
+/// The names of the tests of faults in the files of these folders.
+fn tests_of_faults(files: &[&str]) -> Vec<String> {
+    let mut names = Vec::new();
+    for file in files {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults").join(file).with_extension("rs");
+        let text = std::fs::read_to_string(path).expect("a source");
+        for test in text.split("#[test]\n").skip(1) {
+            let (_, name) = test.split_once("fn ").expect("a function");
+            let (name, _) = name.split_once('(').expect("its parameters");
+            names.push(format!("faults {}::{name}", file.replace('/', "::")));
+        }
+    }
+    names
+}
+
+#[test]
+fn every_test_that_breaks_events_or_steps_stands_under_what_it_proves() {
+    let page = Sandbox::new().qctl("help guarantees").succeeds().out();
+    let files = [
+        "events/publishing",
+        "events/catching_up",
+        "events/verbs",
+        "events/storm",
+        "steps",
+        "steps/doubt",
+        "steps/storm",
+        "powercut/events",
+        "powercut/steps",
+    ];
+    let tests = tests_of_faults(&files);
+    assert!(tests.len() >= 14, "{tests:?}");
+    // Those of the tests themselves prove nothing of qctl.
+    let is_own =
+        |name: &str| name.contains("::the_check_of_the_storm_") || name.ends_with("::the_folder_lies_beside_the_queue");
+    for test in tests.iter().filter(|name| !is_own(name)) {
+        assert!(page.lines().any(|line| line.trim() == test), "{test} is not named");
+    }
+}

@@ -78,6 +78,13 @@ fn listening_begins_where_it_is_told_to_and_may_end_by_itself() {
 }
 
 #[test]
+fn a_listener_that_does_not_wait_makes_no_queue() {
+    let queue = Sandbox::new();
+    queue.qctl("listen '>' --no-follow").exits(3).says("there is no queue").says("qctl publish");
+    assert!(!queue.db().exists());
+}
+
+#[test]
 fn a_listener_that_waits_for_one_event_ends_with_it() {
     let queue = Sandbox::new();
     queue.qctl("publish t").succeeds();
@@ -89,17 +96,21 @@ fn a_listener_that_waits_for_one_event_ends_with_it() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_listener() {
+fn a_reader_that_goes_away_ends_the_listener_though_nothing_more_is_published() {
     let queue = Sandbox::new();
     queue.qctl("publish t").succeeds();
     let listener = queue.start_sh("{ qctl listen t --from all; echo $? >status; } | head -n 1 >got");
-    // It learns that nobody reads when it has something to say.
-    queue.wait_until("it has ended", || {
-        queue.qctl("publish t").succeeds();
-        !queue.read("status").is_empty()
-    });
+    queue.wait_for_lines("status", 1);
     listener.ends().succeeds().says_nothing();
-    assert_eq!(lines(&queue, "got").len(), 1);
+    assert_eq!((lines(&queue, "got").len(), queue.read("status")), (1, "0\n".to_owned()));
+}
+
+#[test]
+fn a_reader_that_was_never_there_ends_a_listener_that_has_nothing_to_say() {
+    let queue = Sandbox::new();
+    let listener = queue.start_sh("{ qctl listen t 2>said; echo $? >status; } | true");
+    listener.ends().succeeds().says_nothing();
+    assert_eq!((queue.read("status"), queue.read("said")), ("0\n".to_owned(), String::new()));
 }
 
 #[test]

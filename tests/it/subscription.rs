@@ -182,6 +182,51 @@ fn settings_of_the_queue_that_are_changed_later_count_for_later_events() {
 }
 
 #[test]
+fn a_delivery_that_a_handler_runs_is_told_of_without_a_blank_at_the_end() {
+    let queue = Sandbox::new();
+    queue.qctl("subscription add a t").succeeds();
+    queue.qctl("publish t").succeeds();
+    let told = queue.qctl("work --drain -Q a -- true").succeeds().err();
+    assert!(told.contains("attempt 1/5\n") && told.lines().all(|line| line.trim_end() == line), "{told}");
+}
+
+#[test]
+fn a_subscription_shows_under_which_terms_its_jobs_run_and_who_says_so() {
+    let queue = Sandbox::new();
+    let own = "--backoff list:5s,1m --timeout 90s --max-attempts 9 --priority -3 --dead-on 64-78";
+    queue.qctl(&format!("subscription add a t -Q mail {own} --where plan=pro --cwd / -- ./send.sh")).succeeds();
+    queue.qctl("queue set mail --timeout 7s --jitter none").succeeds();
+    let shown = queue.qctl("subscription show a").succeeds().out();
+    for line in [
+        "where\tplan=pro",
+        "cwd\t/",
+        "max-attempts\t9",
+        "backoff\tlist:5s,1m",
+        "jitter\tnone (of the queue)",
+        "timeout\t1m 30s",
+        "kill-after\t10s (default)",
+        "dead-on\t64-78",
+        "priority\t-3",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
+    }
+    assert!(!shown.contains("keep"), "{shown}");
+    let shown =
+        queue.qctl("subscription show a --json").succeeds().gives("subscription").json()["subscription"].clone();
+    assert_eq!(
+        shown["terms"],
+        json!({
+            "max_attempts": "9", "backoff": "list:5s,1m", "jitter": "none", "timeout": "1m 30s", "kill_after": "10s",
+            "dead_on": "64-78", "priority": "-3",
+        })
+    );
+    assert_eq!(shown["own_terms"], json!(["max_attempts", "backoff", "timeout", "dead_on", "priority"]));
+    assert_eq!(shown["cwd"], "/");
+    let again = "--backoff 'list:5s,1m' --timeout '1m 30s' --max-attempts 9 --priority -3 --dead-on 64-78";
+    queue.sh(&format!("qctl subscription add a t -Q mail {again} --where plan=pro --cwd / -- ./send.sh")).succeeds();
+}
+
+#[test]
 fn a_delivery_runs_where_and_as_its_subscription_was_made() {
     let queue = Sandbox::new();
     queue.sh("mkdir sub && cd sub && KEPT=1 qctl subscription add a t --env KEPT --env SET=2 --env 'QCTL_X=3' -- 'echo $PWD $KEPT $SET >>../a'").succeeds();

@@ -68,7 +68,6 @@ fn a_table_fits_its_terminal_and_its_columns_leave_in_turn() {
     assert_eq!(headers[..4], expected, "{headers:#?}");
 }
 
-/// Four jobs: a command of a megabyte, a long one, a long one of wide characters, a short one.
 #[test]
 fn topics_say_how_long_their_events_are_kept_also_where_that_was_not_set_for_them() {
     let queue = Sandbox::new();
@@ -105,6 +104,7 @@ fn a_subscription_is_shown_with_what_its_jobs_need_and_since_when_it_is_behind()
     assert!(says("its dead letters: qctl dlq list -Q slow"), "{shown:?}");
 }
 
+/// Four jobs: a command of a megabyte, a long one, a long one of wide characters, a short one.
 fn queue_with_long_commands() -> Sandbox {
     let queue = Sandbox::new();
     let lines = format!("echo {}\necho {}\necho {}\ntrue\n", "x".repeat(1_000_000), "y".repeat(300), "日本".repeat(99));

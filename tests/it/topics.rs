@@ -230,8 +230,31 @@ fn whoever_publishes_is_told_on_a_terminal_who_gets_it() {
     let queue = Sandbox::new();
     let mut terminal =
         queue.terminal((100, 20), "qctl publish t; qctl subscription add a t -- true; qctl publish t; exec cat");
-    terminal.waits_for("no subscription gets t");
+    terminal.waits_for("no subscription gets this event of t");
     terminal.waits_for("it goes to 1 subscription");
+}
+
+#[test]
+fn whoever_subscribes_or_rewinds_is_told_on_a_terminal_what_comes_of_it() {
+    let queue = Sandbox::new();
+    queue.sh("qctl publish t; qctl publish t").succeeds();
+    let mut terminal = queue.terminal(
+        (100, 20),
+        "qctl sub add a t -- true; qctl sub add b t -Q both; qctl sub rewind a --to 2; qctl sub rewind a --to new; exec cat",
+    );
+    terminal.waits_for("it gets t; its jobs are run by: qctl work -Q a");
+    terminal.waits_for("its jobs are run by: qctl work -Q both -- HANDLER");
+    terminal.waits_for("1 event of its topics is to be delivered, by whoever works a");
+    terminal.waits_for("nothing of its topics is to be delivered");
+    queue.qctl("sub add c t -- true").succeeds().says_nothing();
+    queue.qctl("sub rewind c --to all").succeeds().says_nothing();
+}
+
+#[test]
+fn pub_is_publish() {
+    let queue = Sandbox::new();
+    assert_eq!(queue.qctl("pub t --payload x").succeeds().out(), "1\n");
+    assert_eq!(queue.qctl("help pub").succeeds().out(), queue.qctl("help publish").succeeds().out());
 }
 
 #[test]

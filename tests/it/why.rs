@@ -97,6 +97,27 @@ fn a_running_job_says_where_and_one_behind_it_that_every_slot_is_taken() {
 }
 
 #[test]
+fn a_job_in_a_pause_between_its_steps_says_what_ends_it() {
+    let queue = Sandbox::new();
+    let id =
+        queue.push("'set -e; qctl step \"two words\" -- sh -c \"qctl step sleep 3d\"; qctl step sleep 2h; touch over'");
+    queue.qctl("work --drain").succeeds();
+    let text = queue.qctl(&format!("why {id}")).succeeds().out();
+    assert!(text.contains("its step two words/sleep lets time pass until "), "{text}");
+    assert_eq!(codes(&queue, id)[0], "snoozed");
+    let wake = |cure: &str| {
+        assert_eq!(queue.qctl(&format!("why {id} --json")).json()["reasons"][0]["hint"], cure);
+        queue.sh(cure).succeeds();
+        queue.qctl("work --drain").succeeds();
+    };
+    wake(&format!("qctl step set --job {id} 'two words/sleep' '' && qctl update {id} --delay 0s"));
+    assert_eq!(queue.state(id), "retrying");
+    queue.qctl(&format!("step set --job {id} sleep#2 x")).exits(2).says("a value is not called sleep");
+    wake(&format!("qctl step set --job {id} sleep '' && qctl update {id} --delay 0s"));
+    assert_eq!((queue.state(id).as_str(), queue.path("over").exists()), ("succeeded", true));
+}
+
+#[test]
 fn what_is_over_says_how_and_how_to_have_it_again() {
     let queue = Sandbox::new();
     let dead = queue.push("--max-attempts 1 'exit 7'");

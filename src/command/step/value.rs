@@ -11,7 +11,7 @@ use super::{SLEEP, bad_name, new_call, outer, path, refused, running};
 use crate::clock::Clock as _;
 use crate::command::{Answer, Ctx, complete, lease, selection, value};
 use crate::exit::{Exit, Failure};
-use crate::job::{Begun, JobId, StepOutput, StepPath};
+use crate::job::{Begun, JobId, Step, StepOutput, StepPath, StepState};
 use crate::render::json;
 use crate::store::SettledStep;
 use crate::ui::Format;
@@ -65,13 +65,14 @@ impl Get {
 /// The first one stays: a later attempt that sets another is left with it. `step get` prints which.
 ///
 /// --job, from outside, is how a person says that a step which may or may not have happened has, and what it
-/// printed; the job must not be running.
+/// printed; the job must not be running. It also ends a pause of `step sleep` before its time.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   qctl step set run \"$(uuidgen)\"; run=$(qctl step get run)
   date | qctl step set started
-  qctl step set --job 42 charge ch-1017 && qctl dlq requeue 42")]
+  qctl step set --job 42 charge ch-1017 && qctl dlq requeue 42
+  qctl step set --job 42 sleep '' && qctl update 42 --delay 0s")]
 pub(super) struct Set {
     /// The job, which does not run [default: the one that this is inside of]
     #[arg(long, value_name = "ID", value_parser = value::id, add = ArgValueCandidates::new(complete::jobs))]
@@ -89,8 +90,8 @@ const MAX_VALUE: usize = 1024 * 1024;
 
 impl Set {
     pub(super) fn run(self, ctx: &mut Ctx) -> Answer {
-        if self.name == SLEEP {
-            return Err(Failure::usage(format!("a value is not called {SLEEP}: each pause of `qctl step sleep` is")));
+        if self.job.is_none() && self.name == SLEEP {
+            return Err(called_sleep());
         }
         let value = match self.value {
             Some(value) if value != "-" => value.into_vec(),
@@ -125,6 +126,11 @@ fn set(ctx: &mut Ctx, path: StepPath, value: &[u8]) -> Answer {
 fn settle(ctx: &mut Ctx, job: JobId, (name, value): (&str, &[u8])) -> Answer {
     let call = new_call(StepPath::parse(name).map_err(|error| bad_name(&error))?);
     let now = ctx.now();
+    // One that is on record is ended by it, and one that is still to come would not heed it.
+    let is_sleeping = |step: &Step| step.path == call.path && matches!(step.state, StepState::Sleeping { .. });
+    if call.path.name().rsplit('/').next() == Some(SLEEP) && !ctx.store()?.steps(job)?.iter().any(is_sleeping) {
+        return Err(called_sleep());
+    }
     match ctx.store()?.settle_step(job, &call, value, now)? {
         SettledStep::Recorded => {
             if ctx.ui.format == Format::Json {
@@ -140,6 +146,10 @@ fn settle(ctx: &mut Ctx, job: JobId, (name, value): (&str, &[u8])) -> Answer {
         SettledStep::Running => Err(running(job)),
         SettledStep::NoJob => Err(selection::unknown(job.into())),
     }
+}
+
+fn called_sleep() -> Failure {
+    Failure::usage(format!("a value is not called {SLEEP}: each pause of `qctl step sleep` is"))
 }
 
 /// One byte more than is taken tells that there is more.

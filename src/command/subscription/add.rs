@@ -104,7 +104,14 @@ impl Add {
         ctx.store_or_create()?;
         ctx.known_place(new.from)?;
         let outcome = match ctx.store()?.subscribe(&new, now)? {
-            Subscribed::Created => "added",
+            Subscribed::Created => {
+                let handler = if new.command.is_none() { " -- HANDLER" } else { "" };
+                ctx.ui.hint(format_args!(
+                    "it gets {}; its jobs are run by: qctl work -Q {}{handler}",
+                    new.pattern, new.queue
+                ));
+                "added"
+            }
             Subscribed::Existing => {
                 ctx.ui.hint(format_args!("{} is there already, and is the same", new.name));
                 "existing"

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bench::{Bench, Draft as _, Open, job, queue, serving};
 use super::event::{EventDraft as _, SubscriptionDraft as _, event, event_id, pattern, rate, subscription};
-use crate::job::{LogRetention, StartAt, StateKind};
+use crate::job::{LogRetention, Outcome, StartAt, StateKind, Verdict};
 use crate::store::Serving;
 
 /// How much may wait in a queue before it gets no more.
@@ -313,6 +313,29 @@ pub(crate) fn a_queue_in_which_much_waits_gets_no_more_until_there_is_room(open:
     assert_eq!(bench.got("a"), (1..=30).collect::<Vec<_>>());
     bench.turn(&[], &serving(&["a"], &[]), 100);
     assert_eq!(bench.publish(&event("t")).n_delivered, 2, "at once again");
+    assert!(bench.store.strays().expect("a look").is_empty());
+}
+
+pub(crate) fn jobs_that_wait_to_be_tried_again_or_for_their_time_take_up_room_and_the_dead_do_not(open: &Open) {
+    let mut bench = Bench::new(open);
+    bench.subscribe(&subscription("a", "t"));
+    let later = bench.in_secs(100);
+    bench.push_all(vec![job("x").on("a").due(later); MAX_WAITING - 3]);
+    bench.publish_many(3, &event("t"));
+    assert_eq!((bench.got("a"), bench.publish(&event("t")).n_left), (vec![1, 2, 3], 1));
+    let claimed = bench.claim(3);
+    let soon = bench.in_secs(10);
+    let failed = claimed.iter().map(|one| bench.ending(one, Outcome::Failed, Verdict::Retry { due: soon }));
+    let failed: Vec<_> = failed.collect();
+    bench.turn(&failed, &Serving::default(), 0);
+    bench.deliver_all();
+    assert_eq!((bench.got("a").len(), bench.queue("a").tally.get(StateKind::Retrying)), (3, 3));
+    bench.advance(10);
+    for one in bench.claim(3) {
+        bench.bury(&one);
+    }
+    bench.deliver_all();
+    assert_eq!((bench.got("a").len(), bench.queue("a").tally.get(StateKind::Dead)), (4, 3));
     assert!(bench.store.strays().expect("a look").is_empty());
 }
 

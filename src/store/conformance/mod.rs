@@ -292,6 +292,7 @@ macro_rules! suite {
                 a_rewind_may_have_a_rate_and_new_events_wait_behind
                 a_clock_that_was_set_back_holds_up_no_backlog_without_a_rate
                 a_queue_in_which_much_waits_gets_no_more_until_there_is_room
+                jobs_that_wait_to_be_tried_again_or_for_their_time_take_up_room_and_the_dead_do_not
                 what_nobody_works_stays_behind_and_costs_the_others_nothing
                 a_backlog_that_was_forgotten_whole_is_none
                 who_waits_for_events_only_is_told_when_to_look

@@ -3,13 +3,13 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
-use super::publish::{Event, Fields, deliver, is_full, room, wants};
+use super::publish::{Event, Fields, deliver, is_full, room, room_left, wants};
 use super::query;
 use super::row::{self, Explain as _};
 use super::topic::{self, Subscriber};
 use super::transaction::Txn;
 use crate::clock::Timestamp;
-use crate::job::{Labels, Rate, StateKind, Topic, TopicPattern};
+use crate::job::{Labels, Rate, Topic, TopicPattern};
 use crate::store::{Result, Serving};
 
 /// How many deliveries one turn makes for a subscription at the most.
@@ -114,7 +114,7 @@ pub(super) fn catch_up(tx: &Txn<'_>, serving: &Serving, now: Timestamp) -> Resul
 
 /// Delivers to one; answers what it is to get next, and how many it got.
 fn advance(tx: &Txn<'_>, behind: &Behind, share: usize, now: Timestamp) -> Result<(Option<i64>, usize)> {
-    let room = room(tx, behind.to.queue_id).explain(tx.path())? - tx.counted(behind.to.queue_id, StateKind::Ready);
+    let room = room_left(tx, behind.to.queue_id)?;
     let portion = behind.rate.map_or(share, |rate| rate.portion(now.since(behind.delivered_at)).min(share));
     let portion = portion.min(usize::try_from(room).unwrap_or(0));
     let (entries, next) = portion_of(tx, behind, portion, share * LOOKED_AT).explain(tx.path())?;

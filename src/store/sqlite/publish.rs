@@ -18,9 +18,13 @@ use crate::store::{PublishOutcome, Published, Result};
 /// Of more subscriptions than this the deliveries are left to workers: whoever publishes should not wait for them.
 const MAX_EAGER: usize = 16;
 
-/// A queue in which so many deliveries wait gets no more before some of them have run. What nobody works grows to
-/// this and no further, and does not keep events on record beyond.
+/// A queue in which so many jobs wait gets no more deliveries before some of them are done with. What nobody works, and
+/// what fails and is tried again, grows to this and no further, and does not keep events on record beyond.
 pub(super) const MAX_WAITING: i64 = 10_000;
+
+/// The states of jobs that wait. The dead do not: nothing but a decision brings them back, and until it is made a
+/// subscription of which many died would get nothing.
+const WAITING: [StateKind; 3] = [StateKind::Ready, StateKind::Scheduled, StateKind::Retrying];
 
 /// An event as it is delivered.
 pub(super) struct Event<'e> {
@@ -125,13 +129,27 @@ fn leave(tx: &Txn<'_>, to: &Subscriber, event: i64) -> rusqlite::Result<()> {
 
 /// Whether as much waits in a queue as may.
 pub(super) fn is_full(tx: &Txn<'_>, queue_id: i64) -> Result<bool> {
-    Ok(room(tx, queue_id).explain(tx.path())? <= tx.counted(queue_id, StateKind::Ready))
+    Ok(room_left(tx, queue_id)? <= 0)
+}
+
+/// How many deliveries a queue has room for, with what this transaction did to it.
+pub(super) fn room_left(tx: &Txn<'_>, queue_id: i64) -> Result<i64> {
+    let n_counted: i64 = WAITING.iter().map(|&state| tx.counted(queue_id, state)).sum();
+    Ok(room(tx, queue_id).explain(tx.path())? - n_counted)
 }
 
 /// How many deliveries a queue has room for, as of what was counted when this transaction began.
 pub(super) fn room(conn: &Connection, queue_id: i64) -> rusqlite::Result<i64> {
-    let sql = "select coalesce(max(n), 0) from counter where queue_id = :queue_id and what = 'ready'";
-    let n: i64 = conn.prepare_cached(sql)?.query_row(named_params! { ":queue_id": queue_id }, |row| row.get(0))?;
+    let sql = "select coalesce(sum(n), 0) from counter
+        where queue_id = :queue_id and what in (:ready, :scheduled, :retrying)";
+    let [ready, scheduled, retrying] = WAITING.map(StateKind::name);
+    let params = named_params! {
+        ":queue_id": queue_id,
+        ":ready": ready,
+        ":scheduled": scheduled,
+        ":retrying": retrying,
+    };
+    let n: i64 = conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))?;
     Ok(MAX_WAITING - n)
 }
 

@@ -215,10 +215,11 @@ pub(super) fn end(tx: &Txn<'_>, lease: Lease, path: &StepPath, end: &StepEnd, at
     Ok(standing)
 }
 
+/// Ends a step; a pause that is ended by others has no time left.
 fn close(conn: &Connection, lease: Lease, path: &StepPath, end: &StepEnd, now: Timestamp) -> rusqlite::Result<()> {
     let sql = "update step
         set state = :state, token = :token, seen = iif(:state = 'recorded', :token, 0), ended_at = :now,
-            exit_code = :exit_code, bytes = :bytes, file = :file, output = :output
+            exit_code = :exit_code, bytes = :bytes, file = :file, output = :output, wake_at = min(wake_at, :now)
         where job_id = :job and name = :name and occurrence = :occurrence";
     let (state, exit_code, printed) = match end {
         StepEnd::Recorded(printed) => ("recorded", None, Some(printed)),

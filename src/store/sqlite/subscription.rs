@@ -9,7 +9,8 @@ use super::transaction::Txn;
 use super::{change, terms, topic};
 use crate::clock::Timestamp;
 use crate::job::{
-    Context, EventId, NewSubscription, QueueName, QueueSettings, Rate, StartAt, Subscription, Topic, TopicEvent,
+    Backlog, Context, EventId, NewSubscription, QueueName, QueueSettings, Rate, StartAt, Subscription, Topic,
+    TopicEvent,
 };
 use crate::store::{Result, Subscribed};
 
@@ -88,9 +89,7 @@ pub(super) fn follow_settings(tx: &Txn<'_>, queue_id: i64, settings: &QueueSetti
         where queue_id = :queue_id";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;
     let rows = query.query_map(named_params! { ":queue_id": queue_id }, |row| {
-        let own: String = row.get("own")?;
-        let own = terms::settings(&own).map_err(|error| row::bad_column(Box::new(error)))?;
-        Ok((row.get::<_, i64>("id")?, own, row::context(row)?))
+        Ok((row.get::<_, i64>("id")?, own(row)?, row::context(row)?))
     });
     let found = rows.and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>()).explain(tx.path())?;
     for (id, own, context) in found {
@@ -128,24 +127,18 @@ pub(super) fn unsubscribe(tx: &Txn<'_>, name: &QueueName) -> Result<bool> {
     Ok(n.explain(tx.path())? > 0)
 }
 
-/// The columns that [`subscription`] reads.
-const COLUMNS: &str = "subscription.name, pattern, queue.name as queue, subscription.paused_at, next_event, rate,
-    only_where, created_at, is_shell, command";
-
-/// Every subscription, for whoever looks the whole file through.
+/// Every subscription.
 pub(super) const ALL_SQL: &str =
     "select subscription.id, subscription.name, pattern, queue.name as queue, subscription.paused_at,
-      next_event, rate, only_where, created_at, is_shell, command
-    from subscription join queue on queue.id = queue_id";
+      next_event, rate, only_where, created_at, is_shell, command, own, cwd
+    from subscription join queue on queue.id = queue_id join context on context.id = context_id";
 
 /// Every subscription, by name.
 pub(super) fn subscriptions(conn: &Connection) -> rusqlite::Result<Vec<Subscription>> {
     if !Annex::Topics.is_in(conn)? {
         return Ok(Vec::new());
     }
-    let sql =
-        format!("select {COLUMNS} from subscription join queue on queue.id = queue_id order by subscription.name");
-    let mut query = conn.prepare_cached(&sql)?;
+    let mut query = conn.prepare_cached(&format!("{ALL_SQL} order by subscription.name"))?;
     let mut all = query.query_map([], subscription)?.collect::<rusqlite::Result<Vec<_>>>()?;
     for one in &mut all {
         (one.lag, one.behind_since) = lag(conn, one)?;
@@ -158,8 +151,7 @@ pub(super) fn subscribed_to(conn: &Connection, topic: &Topic) -> rusqlite::Resul
     if !Annex::Topics.is_in(conn)? {
         return Ok(Vec::new());
     }
-    let sql =
-        format!("select {COLUMNS} from subscription join queue on queue.id = queue_id where subscription.id = :id");
+    let sql = format!("{ALL_SQL} where subscription.id = :id");
     let mut found = Vec::new();
     for matched in topic::matched(conn, topic)? {
         let mut one = conn.prepare_cached(&sql)?.query_row(named_params! { ":id": matched.to.id }, subscription)?;
@@ -178,6 +170,8 @@ pub(super) fn subscription(row: &Row<'_>) -> rusqlite::Result<Subscription> {
         only: row::map(row, "only_where")?.unwrap_or_default(),
         queue: row.get("queue")?,
         command: row::command(row)?,
+        cwd: row.get("cwd")?,
+        own: own(row)?,
         paused_at: row.get("paused_at")?,
         next: row.get::<_, Option<i64>>("next_event")?.and_then(EventId::new),
         rate: row::rate(row)?,
@@ -187,19 +181,20 @@ pub(super) fn subscription(row: &Row<'_>) -> rusqlite::Result<Subscription> {
     })
 }
 
+fn own(row: &Row<'_>) -> rusqlite::Result<QueueSettings> {
+    terms::settings(row.get_ref("own")?.as_str()?).map_err(|error| row::bad_column(Box::new(error)))
+}
+
 /// How many events of its topics a subscription is behind, and when the oldest of them was published.
 fn lag(conn: &Connection, of: &Subscription) -> rusqlite::Result<(u64, Option<Timestamp>)> {
     let Some(next) = of.next else { return Ok((0, None)) };
-    let mut topics = conn.prepare_cached("select id, name from topic where n > 0")?;
-    let topics: Vec<(i64, Topic)> =
-        topics.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.filter_map(std::result::Result::ok).collect();
     let sql = "select count(*), min(id)
         from event indexed by event_topic
         where topic_id = :topic and is_forgotten = 0 and id >= :next";
     let mut count = conn.prepare_cached(sql)?;
     let (mut lag, mut oldest): (u64, Option<i64>) = (0, None);
-    for (topic, _) in topics.iter().filter(|(_, name)| of.pattern.matches(name)) {
-        let params = named_params! { ":topic": topic, ":next": next.get() };
+    for (id, _) in topics_of(conn, of)? {
+        let params = named_params! { ":topic": id, ":next": next.get() };
         let (n, first): (u64, Option<i64>) = count.query_row(params, |row| Ok((row.get(0)?, row.get(1)?)))?;
         lag += n;
         oldest = oldest.into_iter().chain(first).min();
@@ -207,6 +202,28 @@ fn lag(conn: &Connection, of: &Subscription) -> rusqlite::Result<(u64, Option<Ti
     let mut published = conn.prepare_cached("select published_at from event where id = :id")?;
     let since = published.query_row(named_params! { ":id": oldest }, |row| row.get(0)).optional()?;
     Ok((lag, since))
+}
+
+/// The topics with events on record that a subscription gets, with their numbers.
+fn topics_of(conn: &Connection, of: &Subscription) -> rusqlite::Result<Vec<(i64, Topic)>> {
+    let mut topics = conn.prepare_cached("select id, name from topic where n > 0")?;
+    let topics = topics.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.filter_map(std::result::Result::ok);
+    Ok(topics.filter(|(_, name)| of.pattern.matches(name)).collect())
+}
+
+/// What a subscription has still to get, by topic.
+pub(super) fn backlog(conn: &Connection, of: &Subscription) -> rusqlite::Result<Vec<Backlog>> {
+    let Some(next) = of.next else { return Ok(Vec::new()) };
+    // The bytes are not in the index: for all subscriptions of a list this would read too much.
+    let sql = "select count(*), coalesce(sum(bytes), 0)
+        from event indexed by event_topic
+        where topic_id = :topic and is_forgotten = 0 and id >= :next";
+    let mut count = conn.prepare_cached(sql)?;
+    let backlog_of = |(id, topic): (i64, Topic)| {
+        let params = named_params! { ":topic": id, ":next": next.get() };
+        count.query_row(params, |row| Ok(Backlog { topic, events: row.get(0)?, bytes: row.get(1)? }))
+    };
+    topics_of(conn, of)?.into_iter().map(backlog_of).collect()
 }
 
 /// Stops or resumes the deliveries to a subscription; answers whether that changed anything.

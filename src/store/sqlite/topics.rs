@@ -4,8 +4,8 @@ use super::row::Explain as _;
 use super::{SqliteStore, publish, subscription, topic};
 use crate::clock::Timestamp;
 use crate::job::{
-    EventId, LogRetention, NewEvent, NewSubscription, QueueName, Rate, StartAt, Subscription, Topic, TopicEvent,
-    TopicPattern, TopicTally,
+    Backlog, EventId, LogRetention, NewEvent, NewSubscription, QueueName, Rate, StartAt, Subscription, Topic,
+    TopicEvent, TopicPattern, TopicTally,
 };
 use crate::store::{Published, Result, Subscribed, Topics};
 
@@ -28,6 +28,10 @@ impl Topics for SqliteStore {
 
     fn subscribed_to(&mut self, topic: &Topic) -> Result<Vec<Subscription>> {
         subscription::subscribed_to(&self.conn, topic).explain(&self.path)
+    }
+
+    fn backlog(&mut self, of: &Subscription) -> Result<Vec<Backlog>> {
+        subscription::backlog(&self.conn, of).explain(&self.path)
     }
 
     fn pause_subscription(&mut self, name: &QueueName, is_paused: bool, now: Timestamp) -> Result<Option<bool>> {
