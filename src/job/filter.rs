@@ -136,6 +136,7 @@ impl QueueSettings {
             priority: self.priority.or(other.priority),
             keep: self.keep.or(other.keep),
             keep_rows: self.keep_rows.or(other.keep_rows),
+            group_by: self.group_by.or(other.group_by),
         }
     }
 

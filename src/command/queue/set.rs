@@ -8,7 +8,7 @@ use super::Show;
 use crate::command::value::{self, Codes, Limit, Rows, Rule};
 use crate::command::{Answer, Ctx, complete};
 use crate::exit::{Exit, Failure};
-use crate::job::{Backoff, Jitter, QueueName};
+use crate::job::{Backoff, Jitter, QueueName, QueueSettings};
 use crate::ui::Format;
 
 /// Set what jobs of a queue get where their push does not say, making the queue if need be
@@ -56,48 +56,30 @@ pub(super) struct Set {
 
 impl Set {
     pub(super) fn run(self, ctx: &mut Ctx) -> Answer {
-        let queue = self.queue.clone();
-        if self.says_nothing() {
+        let own = self.own();
+        let queue = self.queue;
+        if own == QueueSettings::default() {
             return Err(Failure::usage("nothing is set").hint(format!("qctl queue show {queue} shows what can be")));
         }
         ctx.store_or_create()?.configure(&queue, &mut |settings| {
-            settings.max_attempts = self.max_attempts.or(settings.max_attempts);
-            settings.backoff = self.backoff.clone().or(settings.backoff.take());
-            settings.jitter = self.jitter.or(settings.jitter);
-            settings.timeout = self.timeout.map(|Limit(timeout)| timeout).or(settings.timeout);
-            settings.kill_after = self.kill_after.or(settings.kill_after);
-            settings.dead_on = self.dead_on.clone().map(|Codes(codes)| codes).or(settings.dead_on.take());
-            settings.priority = self.priority.or(settings.priority);
-            settings.keep = self.keep.map(|Limit(keep)| keep).or(settings.keep);
-            settings.keep_rows = self.keep_rows.map(|Rows(rows)| rows).or(settings.keep_rows);
-            settings.group_by = self.group_by.clone().map(|Rule(rule)| rule).or(settings.group_by.take());
+            *settings = own.clone().or(std::mem::take(settings));
         })?;
         if ctx.ui.format == Format::Json { Show { queue }.run(ctx) } else { Ok(Exit::Done) }
     }
 
-    fn says_nothing(&self) -> bool {
-        let Self {
-            queue: _,
-            max_attempts,
-            backoff,
-            jitter,
-            timeout,
-            kill_after,
-            dead_on,
-            priority,
-            keep,
-            keep_rows,
-            group_by,
-        } = self;
-        max_attempts.is_none()
-            && backoff.is_none()
-            && jitter.is_none()
-            && timeout.is_none()
-            && kill_after.is_none()
-            && dead_on.is_none()
-            && priority.is_none()
-            && keep.is_none()
-            && keep_rows.is_none()
-            && group_by.is_none()
+    /// What is set.
+    fn own(&self) -> QueueSettings {
+        QueueSettings {
+            max_attempts: self.max_attempts,
+            backoff: self.backoff.clone(),
+            jitter: self.jitter,
+            timeout: self.timeout.map(|Limit(timeout)| timeout),
+            kill_after: self.kill_after,
+            dead_on: self.dead_on.clone().map(|Codes(codes)| codes),
+            priority: self.priority,
+            keep: self.keep.map(|Limit(keep)| keep),
+            keep_rows: self.keep_rows.map(|Rows(rows)| rows),
+            group_by: self.group_by.clone().map(|Rule(rule)| rule),
+        }
     }
 }
