@@ -229,8 +229,9 @@ pub fn terms(own: &QueueSettings, queue: &QueueSettings) -> impl Iterator<Item =
         }
     });
     let values = settings(&own.clone().or(queue.clone())).into_iter().zip(said_by);
-    // How long jobs are kept is no matter of a subscription.
-    values.map(|((name, value, _), whose)| (name, value, whose)).filter(|(name, ..)| !name.starts_with("keep"))
+    // How jobs end up is no matter of a subscription.
+    const OF_JOBS: [&str; 7] = ["max-attempts", "backoff", "jitter", "timeout", "kill-after", "dead-on", "priority"];
+    values.map(|((name, value, _), whose)| (name, value, whose)).filter(|(name, ..)| OF_JOBS.contains(name))
 }
 
 /// What jobs of a queue get where their push does not say: the option, its value, and whether the

@@ -61,7 +61,7 @@ fn json_has_the_keys_that_were_promised() {
         |value: &serde_json::Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>().join(" ");
     let list = queue.qctl("list --json").json();
     assert_eq!(keys(&list), "v jobs");
-    let job = "id queue state reason command argv shell payload_bytes key priority attempt max_attempts crashes snoozes \
+    let job = "id queue state reason group command argv shell payload_bytes key priority attempt max_attempts crashes snoozes \
                labels created_at run_at started_at finished_at exit_code signal error progress worker topic event_id subscription";
     assert_eq!(keys(&list["jobs"][0]), job);
     let show = queue.qctl("show 1 --json").json();

@@ -15,6 +15,7 @@ mod doctor;
 mod event_promises;
 mod flag;
 mod generated;
+mod groups;
 mod guarantees;
 mod help;
 mod hostile;

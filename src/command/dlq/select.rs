@@ -109,7 +109,10 @@ impl Selection {
         }
         let standings = selection::named(ctx.store()?, &which.ids)?;
         let others = standings.into_iter().filter(|(_, state)| *state != StateKind::Dead).collect();
-        let dead = which.dead(ctx, usize::MAX >> 1)?;
+        let mut dead = which.dead(ctx, usize::MAX >> 1)?;
+        if !which.ids.is_empty() {
+            dead.sort_unstable();
+        }
         // A queue may well have none.
         if dead.is_empty() && which.is_narrow() && which.ids.is_empty() {
             return Err(Failure::not_found("no dead job is like that").hint("see which there are: qctl dlq list"));
