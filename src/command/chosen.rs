@@ -5,10 +5,7 @@ use clap_complete::ArgValueCandidates;
 use super::ending::Ending;
 use super::{Ctx, complete, selection, value};
 use crate::exit::Failure;
-use crate::job::{Filter, IdRange, JobId, Page, QueueName, StateKind};
-
-/// How many jobs are read at a time.
-const PAGE: usize = 1000;
+use crate::job::{Filter, IdRange, JobId, QueueName, StateKind};
 
 /// Which jobs. Of the options every one must hold.
 #[derive(clap::Args, Debug)]
@@ -61,7 +58,7 @@ impl Chosen {
         // A number that is no job's is a slip, whatever else is said.
         selection::named(ctx.store()?, &self.ids)?;
         let filter = self.filter(ctx, states)?;
-        let found = all_that_match(ctx, &filter)?;
+        let found = ctx.store()?.matching(&filter)?;
         if found.is_empty() {
             return Err(Failure::not_found("no job is like that").hint("see which there are: qctl list"));
         }
@@ -83,18 +80,5 @@ impl Chosen {
             ..Filter::default()
         };
         self.ending.narrow(ctx, filter)
-    }
-}
-
-/// All jobs that match, the oldest first, with where they stand.
-pub(crate) fn all_that_match(ctx: &mut Ctx, filter: &Filter) -> Result<Vec<(JobId, StateKind)>, Failure> {
-    let mut found: Vec<(JobId, StateKind)> = Vec::new();
-    loop {
-        let page = Page { after: found.last().map(|&(id, _)| id), limit: PAGE, oldest_first: true };
-        let jobs = ctx.store()?.jobs(filter, page)?;
-        found.extend(jobs.iter().map(|job| (job.id, job.state.kind())));
-        if jobs.len() < PAGE {
-            return Ok(found);
-        }
     }
 }

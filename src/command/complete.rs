@@ -57,7 +57,7 @@ pub(crate) fn dead_jobs() -> Vec<CompletionCandidate> {
 
 /// The groups of dead jobs.
 pub(crate) fn groups() -> Vec<CompletionCandidate> {
-    let groups = glance().and_then(|mut store| store.groups(&[]).ok()).unwrap_or_default();
+    let groups = glance().and_then(|mut store| store.groups(&Filter::default()).ok()).unwrap_or_default();
     let has_unicode = config::ui(&Global::default()).look.has_unicode;
     let candidate = |group: Group| {
         let help = format!("{} in {}: {}", group.n, group.queue, text::cut(&group.cause.text, 50, has_unicode));

@@ -43,11 +43,6 @@ impl Ending {
         !self.groups.is_empty() || !self.reasons.is_empty() || self.exit_code.is_some() || self.grep.is_some()
     }
 
-    /// Whether nothing is asked for that the causes of death do not tell.
-    pub(crate) fn is_of_causes(&self) -> bool {
-        self.grep.is_none()
-    }
-
     /// Adds what is asked for to a filter.
     ///
     /// # Errors
@@ -73,7 +68,8 @@ impl Ending {
         if self.groups.is_empty() {
             return Ok(());
         }
-        let known = ctx.store()?.groups(queues)?;
+        let filter = Filter { queues: queues.to_vec(), ..Filter::default() };
+        let known = ctx.store()?.groups(&filter)?;
         for name in &self.groups {
             match known.iter().filter(|group| group.name == *name).collect::<Vec<&Group>>()[..] {
                 [] => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::awaited::Awaited;
-use super::chosen::{self, Chosen};
+use super::chosen::Chosen;
 use super::report::Report;
 use super::unserved::Complaints;
 use super::waiter::Waiter;
@@ -120,7 +120,7 @@ impl Wait {
         let mut pending: Vec<JobId> = named.into_iter().map(|(id, _)| id).collect();
         if chosen.is_by_traits() {
             let filter = self.filter(ctx)?;
-            let alike = chosen::all_that_match(ctx, &filter)?;
+            let alike = ctx.store()?.matching(&filter)?;
             if alike.is_empty() && !self.is_by_queue_alone() {
                 let message = if chosen.labels.is_empty() { "no job is like that" } else { "no job has these labels" };
                 return Err(Failure::not_found(message).hint("qctl list -l LABEL=VALUE"));

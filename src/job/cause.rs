@@ -13,7 +13,7 @@ const STAR: char = '*';
 pub(super) const MAX_CHARS: usize = 160;
 
 /// Words before a number that is no count but says what went wrong: `HTTP 404`, `[Errno 28]`, `exit status 3`.
-const CODE_WORDS: [&str; 7] = ["code", "errno", "http", "signal", "sqlstate", "status", "returned error"];
+const CODE_WORDS: [&str; 8] = ["code", "errno", "http", "httperror", "signal", "sqlstate", "status", "returned error"];
 
 /// What a line has in common with others that tell of the same: parts that vary are stars.
 ///
@@ -22,8 +22,8 @@ const CODE_WORDS: [&str; 7] = ["code", "errno", "http", "signal", "sqlstate", "s
 ///   are a star. Of a URL scheme and host stay.
 /// - Of a word with digits the digits are a star (`worker12`, `30s`), but all of it is one where it looks like an id: an
 ///   UUID, hex digits, letters and digits by turns. So are eight letters or more that are hex digits.
-/// - A number of at most three digits that is a code stays: one behind `status`, `code`, `errno`, `signal`, `HTTP` or
-///   `returned error`; and what stands in brackets behind `error`, as in `error[E0308]`.
+/// - A number of at most three digits that is a code stays: one behind `status`, `code`, `errno`, `signal`, `HTTP`,
+///   `HTTPError` or `returned error`; and what stands in brackets behind `error`, as in `error[E0308]`.
 /// - Stars that only marks or a space part are one, so that a date is a star, and a list.
 pub(super) fn common(line: &str) -> String {
     let mut scan = Scan { out: Vec::new() };

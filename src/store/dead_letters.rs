@@ -6,13 +6,15 @@ use crate::job::{Filter, Group, JobId, QueueName};
 
 /// What can be asked of the dead-letter queue.
 pub trait DeadLetters {
-    /// The groups that have dead jobs in one of `queues` (in any, if empty), the largest first. Costs as much as there
-    /// are groups, however many jobs are dead.
+    /// The groups of the dead jobs that match, the largest first; each counts only those. States are not looked at.
+    ///
+    /// Costs as much as there are groups, however many jobs are dead, unless something is asked for that jobs of one
+    /// group may have or not: a number, a label, an instant, a text.
     ///
     /// # Errors
     ///
     /// Those of any read.
-    fn groups(&mut self, queues: &[QueueName]) -> Result<Vec<Group>>;
+    fn groups(&mut self, filter: &Filter) -> Result<Vec<Group>>;
 
     /// When the first of the jobs died that are dead now in one of `queues` (in any, if empty). Costs the same.
     ///

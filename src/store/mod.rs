@@ -308,6 +308,13 @@ pub trait Store: Send + DeadLetters + Steps + Topics {
     /// Those of any read.
     fn jobs(&mut self, filter: &Filter, page: Page) -> Result<Vec<Job>>;
 
+    /// All jobs that match, the oldest first, with where they stand.
+    ///
+    /// # Errors
+    ///
+    /// Those of any read.
+    fn matching(&mut self, filter: &Filter) -> Result<Vec<(JobId, StateKind)>>;
+
     /// How many of these jobs stand in which state, and how many do not exist.
     ///
     /// # Errors

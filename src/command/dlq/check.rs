@@ -6,7 +6,7 @@ use clap_complete::ArgValueCandidates;
 
 use crate::command::{Answer, Ctx, complete, value};
 use crate::exit::Exit;
-use crate::job::{Group, QueueName};
+use crate::job::{Filter, Group, QueueName};
 use crate::render::words;
 use crate::ui::Format;
 
@@ -42,7 +42,8 @@ impl Check {
             ctx.known_queue(queue)?;
         }
         let now = ctx.now();
-        let groups = ctx.store()?.groups(&self.queue)?;
+        let filter = Filter { queues: self.queue.clone(), ..Filter::default() };
+        let groups = ctx.store()?.groups(&filter)?;
         let oldest = ctx.store()?.oldest_death(&self.queue)?;
         let n = groups.iter().map(|group| group.n).sum();
         let age = oldest.map_or(Duration::ZERO, |at| now.since(at));

@@ -2,8 +2,7 @@
 
 use super::select::Which;
 use crate::command::{Answer, Ctx};
-use crate::exit::{Exit, Failure};
-use crate::job::{Filter, Group};
+use crate::exit::Exit;
 use crate::render::{group, json};
 use crate::ui::Format;
 
@@ -27,7 +26,8 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn run(self, ctx: &mut Ctx) -> Answer {
-        let groups = self.groups(ctx)?;
+        let filter = self.which.filter(ctx)?;
+        let groups = ctx.store()?.groups(&filter)?;
         let look = &ctx.ui.look;
         match ctx.ui.format {
             Format::Json => ctx.ui.print(&json::document("groups", groups.iter().map(group::json).collect()))?,
@@ -41,29 +41,4 @@ impl Groups {
         }
         Ok(Exit::Done)
     }
-
-    fn groups(&self, ctx: &mut Ctx) -> Result<Vec<Group>, Failure> {
-        let filter = self.which.filter(ctx)?;
-        let mut groups = ctx.store()?.groups(&filter.queues)?;
-        groups.retain(|group| is_meant(&filter, group));
-        if self.which.is_of_single_jobs() {
-            for group in &mut groups {
-                let queues = vec![group.queue.clone()];
-                let own = Filter { queues, groups: vec![group.name.clone()], ..filter.clone() };
-                let dead = ctx.store()?.dead(&own, usize::MAX >> 1)?;
-                (group.n, group.sample) = (dead.len() as u64, dead.first().copied());
-            }
-            groups.retain(|group| group.n > 0);
-            groups.sort_by_key(|group| std::cmp::Reverse((group.n, group.last_at)));
-        }
-        Ok(groups)
-    }
-}
-
-/// Whether a group is one of those that are asked for.
-fn is_meant(filter: &Filter, group: &Group) -> bool {
-    let is_named = filter.groups.is_empty() || filter.groups.contains(&group.name);
-    let has_reason = filter.reasons.is_empty() || filter.reasons.contains(&group.reason);
-    let exited = |code| filter.exit_codes.iter().any(|codes| codes.contains(&code));
-    is_named && has_reason && (filter.exit_codes.is_empty() || group.cause.exit_code.is_some_and(exited))
 }

@@ -35,13 +35,8 @@ pub(super) struct Which {
 impl Which {
     /// Whether anything is asked for beyond queues.
     pub(super) fn is_narrow(&self) -> bool {
-        !self.ids.is_empty() || self.ending.is_any() || self.is_of_single_jobs()
-    }
-
-    /// Whether something is asked for that jobs of one cause may have or not.
-    pub(super) fn is_of_single_jobs(&self) -> bool {
         let is_of_times = self.since.is_some() || self.until.is_some();
-        !self.ids.is_empty() || !self.labels.is_empty() || is_of_times || !self.ending.is_of_causes()
+        !self.ids.is_empty() || self.ending.is_any() || !self.labels.is_empty() || is_of_times
     }
 
     /// What is asked for.

@@ -33,10 +33,7 @@ const INDEXES: [(&str, &str, &[StateKind]); 4] = [
 pub(super) fn jobs(conn: &Connection, filter: &Filter, page: Page) -> rusqlite::Result<Vec<Job>> {
     // One look: a job that moves between two could be met in neither.
     let look = conn.unchecked_transaction()?;
-    // Only a dead job has a reason, and is in a group.
-    let is_of_dead = !filter.groups.is_empty() || !filter.reasons.is_empty();
-    let dead = Filter { states: vec![StateKind::Dead], ..filter.clone() };
-    let filter = if is_of_dead && filter.states.is_empty() { &dead } else { filter };
+    let filter = &of_dead(filter);
     let everywhere = match page.after {
         Some(after) if page.oldest_first => after.get().saturating_add(1)..=i64::MAX,
         Some(after) => i64::MIN..=after.get() - 1,
@@ -188,8 +185,59 @@ fn direction(page: Page) -> &'static str {
     if page.oldest_first { "asc" } else { "desc" }
 }
 
+/// All jobs that match, the oldest first, with where they stand.
+pub(super) fn matching(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<(JobId, StateKind)>> {
+    let look = conn.unchecked_transaction()?;
+    let filter = &of_dead(filter);
+    let all = tally(&look, &[])?;
+    let is_found_by_state = filter.ids.is_empty() && filter.labels.is_empty() && !filter.states.is_empty();
+    let own = if filter.queues.is_empty() { all } else { tally(&look, &filter.queues)? };
+    let n_jobs = all.iter().map(|(_, n)| n).fold(0, i64::saturating_add);
+    if is_found_by_state && cost(filter, &all, &own).is_some_and(|cost| cost < n_jobs) {
+        let page = Page { after: None, limit: usize::MAX, oldest_first: true };
+        let mut state = look.prepare_cached("select id, state from job where id = :id")?;
+        let found = numbers_by_index(&look, filter, page, &(i64::MIN..=i64::MAX))?;
+        return found
+            .into_iter()
+            .map(|id| state.query_row(named_params! { ":id": id }, |row| Ok((row.get(0)?, row.get(1)?))))
+            .collect();
+    }
+    let mut conditions = Conditions::default();
+    conditions.add_labels(&filter.labels)?;
+    conditions.add_filter(filter)?;
+    let sql =
+        format!("select job.id, job.error, job.command, job.state from job {} order by job.id", conditions.clause());
+    let mut query = look.prepare(&sql)?;
+    let mut rows = query.query(rusqlite::params_from_iter(conditions.values()))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        if filter.text.as_ref().map_or(Ok(true), |text| is_in(text, row))? {
+            found.push((row.get(0)?, row.get(3)?));
+        }
+    }
+    Ok(found)
+}
+
+/// The filter with what it implies: only a dead job has a reason, and is in a group.
+fn of_dead(filter: &Filter) -> Filter {
+    let is_of_dead = !filter.groups.is_empty() || !filter.reasons.is_empty();
+    let states = if is_of_dead && filter.states.is_empty() { vec![StateKind::Dead] } else { filter.states.clone() };
+    Filter { states, ..filter.clone() }
+}
+
 /// Finds the jobs of these numbers by the indexes of the states that are asked for.
 fn by_index(conn: &Connection, filter: &Filter, page: Page, ids: &RangeInclusive<i64>) -> rusqlite::Result<Vec<Job>> {
+    let found = numbers_by_index(conn, filter, page, ids)?;
+    found.into_iter().filter_map(|id| query::job(conn, id).transpose()).collect()
+}
+
+/// The first numbers of the page, found by the indexes of the states that are asked for.
+fn numbers_by_index(
+    conn: &Connection,
+    filter: &Filter,
+    page: Page,
+    ids: &RangeInclusive<i64>,
+) -> rusqlite::Result<Vec<JobId>> {
     let mut found = Vec::new();
     for (index, condition, states) in INDEXES {
         if !filter.states.iter().any(|state| states.contains(state)) {
@@ -212,10 +260,11 @@ fn by_index(conn: &Connection, filter: &Filter, page: Page, ids: &RangeInclusive
         found.reverse();
     }
     found.truncate(page.limit);
-    found.into_iter().filter_map(|id| query::job(conn, id).transpose()).collect()
+    Ok(found)
 }
 
-/// The first numbers of the page among those of `from` that meet the conditions.
+/// The first numbers of the page among those of `from` that meet the conditions; where a text is looked for, all of
+/// them, in no order: to put them in order SQLite would carry the texts along.
 fn numbers(
     conn: &Connection,
     from: &str,
@@ -224,21 +273,18 @@ fn numbers(
     ids: &RangeInclusive<i64>,
 ) -> rusqlite::Result<Vec<JobId>> {
     conditions.add(&format!("job.id between {} and {}", ids.start(), ids.end()), [])?;
-    let (texts, limit) =
-        if filter.text.is_none() { ("", page.limit) } else { (", job.error, job.command", usize::MAX) };
-    let sql = format!(
-        "select job.id{texts} from {from} {} order by job.id {} limit {}",
-        conditions.clause(),
-        direction(page),
-        query::limit(limit)
-    );
-    let mut query = conn.prepare_cached(&sql)?;
+    let clause = conditions.clause();
+    let Some(text) = &filter.text else {
+        let (order, limit) = (direction(page), query::limit(page.limit));
+        let sql = format!("select job.id from {from} {clause} order by job.id {order} limit {limit}");
+        let mut query = conn.prepare_cached(&sql)?;
+        return query.query_map(rusqlite::params_from_iter(conditions.values()), |row| row.get(0))?.collect();
+    };
+    let mut query = conn.prepare_cached(&format!("select job.id, job.error, job.command from {from} {clause}"))?;
     let mut rows = query.query(rusqlite::params_from_iter(conditions.values()))?;
     let mut found = Vec::new();
-    while found.len() < page.limit
-        && let Some(row) = rows.next()?
-    {
-        if filter.text.as_ref().map_or(Ok(true), |text| is_in(text, row))? {
+    while let Some(row) = rows.next()? {
+        if is_in(text, row)? {
             found.push(row.get(0)?);
         }
     }

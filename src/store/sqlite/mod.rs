@@ -360,6 +360,10 @@ impl Store for SqliteStore {
         list::jobs(&self.conn, filter, page).explain(&self.path)
     }
 
+    fn matching(&mut self, filter: &Filter) -> Result<Vec<(JobId, StateKind)>> {
+        list::matching(&self.conn, filter).explain(&self.path)
+    }
+
     fn standing_of(&mut self, ids: &[IdRange]) -> Result<Vec<(JobId, StateKind)>> {
         query::standing_of(&self.conn, ids).explain(&self.path)
     }
