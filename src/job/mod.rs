@@ -9,8 +9,10 @@ mod filter;
 mod id;
 mod new;
 mod pace;
+mod release;
 mod state;
 mod step;
+mod task;
 mod topic;
 mod wish;
 
@@ -20,11 +22,13 @@ pub use filter::{Filter, JobChange, Page, Queue, QueueSettings, Retention, Tally
 pub use id::{BadName, IdRange, JobId, Lease, QueueName, QueuePattern, Token, WorkerId};
 pub use new::{Backoff, Command, Context, Defaults, Due, EnvVars, Jitter, KeyRule, Labels, NewJob, OnDuplicate, Terms};
 pub use pace::{Histogram, Pace};
+pub use release::Tempo;
 pub use state::{Claimed, Ending, Job, Reason, State, StateKind};
 pub use step::{
     BadStep, Begun, OnUncertain, Printed, Step, StepCall, StepEnd, StepOutput, StepPath, StepRefusal, StepRun,
     StepState,
 };
+pub use task::{Fates, Order, Phase, Plan, Relapse, Revival, Skip, Task, TaskId, TaskReport, Trial};
 pub use topic::{
     BadTopic, Delivery, EventId, LogRetention, NewEvent, NewSubscription, ONE, REST, Rate, StartAt, Subscription,
     Topic, TopicEvent, TopicPattern, TopicTally, Where,
