@@ -27,24 +27,27 @@ const MIGRATIONS: &[&str] = &[
 /// Tables that a file has only once it needs them.
 ///
 /// Every process reads the whole schema before it does anything else, at 27 000 instructions for each table or index:
-/// those of the two kinds here would make a push a sixth slower for everyone who has neither steps nor topics.
+/// those of the kinds here would make a push a fifth slower for everyone who has neither steps, nor topics, nor tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Annex {
     /// What recorded steps need.
     Steps,
     /// What events and subscriptions need.
     Topics,
+    /// What recorded requeues need.
+    Tasks,
 }
 
 impl Annex {
-    /// Both.
-    pub(super) const ALL: [Self; 2] = [Self::Steps, Self::Topics];
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::Steps, Self::Topics, Self::Tasks];
 
     /// The table that is there if any of them is: they come together.
     const fn table(self) -> &'static str {
         match self {
             Self::Steps => "step",
             Self::Topics => "event",
+            Self::Tasks => "task",
         }
     }
 
@@ -52,6 +55,7 @@ impl Annex {
         match self {
             Self::Steps => include_str!("migrations/step.sql"),
             Self::Topics => include_str!("migrations/topics.sql"),
+            Self::Tasks => include_str!("migrations/tasks.sql"),
         }
     }
 
@@ -59,6 +63,14 @@ impl Annex {
     pub(super) fn is_in(self, conn: &Connection) -> rusqlite::Result<bool> {
         let sql = "select exists (select 1 from sqlite_schema where name = :table)";
         conn.prepare_cached(sql)?.query_row(named_params! { ":table": self.table() }, |row| row.get(0))
+    }
+
+    /// Which the file has, found in one look.
+    pub(super) fn among(conn: &Connection) -> rusqlite::Result<Vec<Self>> {
+        let mut query =
+            conn.prepare_cached("select name from sqlite_schema where name in ('step', 'event', 'task')")?;
+        let tables = query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        Ok(Self::ALL.into_iter().filter(|annex| tables.iter().any(|table| table == annex.table())).collect())
     }
 
     /// Makes it, if the file has it not, in the transaction that needs it.
