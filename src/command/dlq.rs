@@ -1,15 +1,20 @@
 //! `qctl dlq`: dead letters
 
+mod account;
 mod drop;
 mod list;
+mod pacing;
 mod requeue;
+mod sampling;
 mod select;
 mod show;
+mod tasks;
 
 use drop::Discard;
 use list::List;
 pub(crate) use requeue::Requeue;
 use show::Show;
+use tasks::Tasks;
 
 use super::{Answer, Ctx};
 
@@ -21,7 +26,9 @@ use super::{Answer, Ctx};
 Examples:
   qctl dlq list
   qctl dlq show 42
-  qctl dlq requeue -Q mail")]
+  qctl dlq requeue -Q mail
+  qctl dlq requeue -Q mail --sample 5 --rate 10/s
+  qctl dlq tasks")]
 pub(crate) struct Dlq {
     #[command(subcommand)]
     verb: Verb,
@@ -31,8 +38,9 @@ pub(crate) struct Dlq {
 enum Verb {
     List(List),
     Show(Show),
-    Requeue(Requeue),
+    Requeue(Box<Requeue>),
     Drop(Discard),
+    Tasks(Tasks),
 }
 
 impl Dlq {
@@ -42,6 +50,7 @@ impl Dlq {
             Verb::Show(verb) => verb.run(ctx),
             Verb::Requeue(verb) => verb.run(ctx),
             Verb::Drop(verb) => verb.run(ctx),
+            Verb::Tasks(verb) => verb.run(ctx),
         }
     }
 }

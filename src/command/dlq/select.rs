@@ -44,6 +44,19 @@ impl Selection {
     }
 }
 
+impl Selection {
+    /// The selection as it was typed.
+    pub(super) fn words(&self) -> String {
+        let ids = self.ids.iter().map(|range| match range.len() {
+            1 => range.first.to_string(),
+            _ => format!("{}-{}", range.first, range.last),
+        });
+        let queues = self.queue.iter().map(|queue| format!("-Q {queue}"));
+        let all = self.all.then(|| "--all".to_owned());
+        all.into_iter().chain(queues).chain(ids).collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// The dead jobs of these queues (of all, if none is named), which must exist.
 pub(super) fn dead_in(ctx: &mut Ctx, queues: &[QueueName], limit: usize) -> Result<Vec<JobId>, Failure> {
     for queue in queues {
