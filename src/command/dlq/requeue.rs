@@ -44,7 +44,7 @@ pub(crate) struct Requeue {
 
 /// How many jobs one transaction puts back where all are to be at once: no sync for each, and nobody waits long for the
 /// write lock.
-const PORTION: usize = 2000;
+const PORTION: usize = 5000;
 
 /// What became of the jobs.
 #[derive(Default)]
