@@ -139,11 +139,11 @@ fn phase(report: &TaskReport) -> String {
 }
 
 fn sample(trial: Trial) -> String {
-    format!("{}, {}", trial.n, then(trial))
+    format!("{}; {}", trial.n, then(trial))
 }
 
 fn then(trial: Trial) -> String {
-    format!("the rest if {}% of them succeed", trial.if_ok)
+    format!("the rest if {}% of it succeeds", trial.if_ok)
 }
 
 fn revival(how: &Revival) -> Vec<(&'static str, String)> {
@@ -174,11 +174,11 @@ pub fn causes(report: &TaskReport, relapsed: &[Job]) -> Vec<String> {
     report.relapses.iter().map(|relapse| relapse.n).zip(relapsed).map(of_one).collect()
 }
 
-/// `3 of 5 succeeded, which is less than 100%`.
+/// `3 of 5 in the sample succeeded, which is less than 100%`.
 fn verdict(report: &TaskReport, trial: Trial) -> String {
     let task = &report.task;
     let n_succeeded = report.fates.n_succeeded;
-    format!("{n_succeeded} of the first {} succeeded, which is less than {}%", task.n_sampled, trial.if_ok)
+    format!("{n_succeeded} of {} in the sample succeeded, which is less than {}%", task.n_sampled, trial.if_ok)
 }
 
 /// How a task stands, in a sentence.
@@ -223,7 +223,7 @@ fn words_of(fates: Fates) -> String {
 /// What a plan would do with so many jobs, in sentences.
 pub fn prospect(trial: Option<Trial>, of: Tempo, n_jobs: usize) -> Vec<String> {
     let n_first = trial.map_or(0, |trial| trial.n.min(n_jobs));
-    let first = trial.map(|trial| format!("the first {n_first} alone, {}", then(trial)));
+    let first = trial.map(|trial| format!("a sample of {n_first} first; {}", then(trial)));
     let n_rest = n_jobs - n_first;
     let rest = tempo(of).filter(|_| n_rest > 0).map(|rate| {
         let takes = words::length(takes(of, n_rest));

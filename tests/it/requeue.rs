@@ -55,14 +55,14 @@ fn one_failure_in_the_sample_leaves_the_rest_dead_and_is_told_with_its_cause() {
     let worker = queue.start("work");
     let requeue = queue.qctl("dlq requeue -Q mail --sample 3").exits(1);
     requeue
-        .says("task 1 stopped: 2 of the first 3 succeeded, which is less than 100%; 3 jobs stay dead")
+        .says("task 1 stopped: 2 of 3 in the sample succeeded, which is less than 100%; 3 jobs stay dead")
         .says("relapsed: 1 of exit 3: no luck (such as job 2)");
     worker.stops().succeeds();
     assert_eq!((queue.ids("dead"), ran(&queue)), (vec![2, 4, 5, 6], vec![1, 2, 3]));
     let seen = task(&queue, 1);
     assert_eq!(seen["relapses"], serde_json::json!([{ "error": "exit 3: no luck", "count": 1, "sample_id": 2 }]));
     let shown = queue.qctl("dlq tasks show 1").succeeds().out();
-    assert!(shown.contains("phase\tstopped: 2 of the first 3 succeeded"), "{shown}");
+    assert!(shown.contains("phase\tstopped: 2 of 3 in the sample succeeded"), "{shown}");
     // Cured, the rest can be requeued by the next.
     queue.qctl("dlq requeue -Q mail --sample 1 --detach").succeeds().prints("2\n");
     queue.qctl("work --drain").succeeds();
@@ -231,7 +231,7 @@ fn a_dry_run_says_what_would_happen_and_changes_nothing() {
     let dry = queue.qctl("dlq requeue -Q mail --sample 4 --rate 2/s --limit 8 --order newest --dry-run").succeeds();
     assert_eq!(dry.out().lines().collect::<Vec<_>>(), ["10", "9", "8", "7", "6", "5", "4", "3"]);
     dry.says("would requeue 8 jobs")
-        .says("the first 4 alone, the rest if 100% of them succeed")
+        .says("a sample of 4 first; the rest if 100% of it succeeds")
         .says("4 jobs at 2/s, which takes 1.5s");
     let dry = queue.qctl("dlq requeue -Q mail --rate 2/s --dry-run --json").succeeds().gives("dlq-changes").json();
     assert_eq!((dry["would_requeue"].as_array().map(Vec::len), &dry["takes_ms"]), (Some(10), &4500.into()));
