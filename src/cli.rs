@@ -110,7 +110,7 @@ enum Verb {
     Dlq(dlq::Dlq),
     /// `dlq requeue`
     #[command(hide = true)]
-    Redrive(dlq::Requeue),
+    Redrive(Box<dlq::Requeue>),
     Queue(queue::Queue),
     #[command(alias = "pub")]
     Publish(publish::Publish),

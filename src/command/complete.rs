@@ -30,6 +30,18 @@ pub(crate) fn subscriptions() -> Vec<CompletionCandidate> {
     all.into_iter().map(|one| CompletionCandidate::new(one.name.as_str())).collect()
 }
 
+/// The tasks that are not over.
+pub(crate) fn tasks() -> Vec<CompletionCandidate> {
+    let all = glance().and_then(|mut store| store.tasks().ok()).unwrap_or_default();
+    let open = all.into_iter().filter(|task| !task.phase.is_final());
+    let help = |selection: &str| text::cut(&text::safe(selection.as_bytes()), 50, false);
+    open.map(|task| {
+        CompletionCandidate::new(task.id.to_string())
+            .help(Some(format!("{} {}", task.phase.name(), help(&task.plan.selection)).into()))
+    })
+    .collect()
+}
+
 /// The newest jobs.
 pub(crate) fn jobs() -> Vec<CompletionCandidate> {
     jobs_in(&[])

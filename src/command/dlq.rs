@@ -1,12 +1,16 @@
 //! `qctl dlq`: dead letters
 
+mod account;
 mod check;
 mod drop;
 mod groups;
 mod list;
+mod pacing;
 mod requeue;
+mod sampling;
 mod select;
 mod show;
+mod tasks;
 
 use check::Check;
 use drop::Discard;
@@ -14,6 +18,7 @@ use groups::Groups;
 use list::List;
 pub(crate) use requeue::Requeue;
 use show::Show;
+use tasks::Tasks;
 
 use super::{Answer, Ctx};
 
@@ -25,7 +30,8 @@ use super::{Answer, Ctx};
 Examples:
   qctl dlq groups                        what they died of
   qctl dlq show 42
-  qctl dlq requeue --group 4f1c09ab")]
+  qctl dlq requeue --group 4f1c09ab --sample 5 --rate 10/s
+  qctl dlq tasks                         how far it is")]
 pub(crate) struct Dlq {
     #[command(subcommand)]
     verb: Verb,
@@ -36,9 +42,10 @@ enum Verb {
     List(List),
     Groups(Groups),
     Show(Show),
-    Requeue(Requeue),
+    Requeue(Box<Requeue>),
     Drop(Discard),
     Check(Check),
+    Tasks(Tasks),
 }
 
 impl Dlq {
@@ -50,6 +57,7 @@ impl Dlq {
             Verb::Requeue(verb) => verb.run(ctx),
             Verb::Drop(verb) => verb.run(ctx),
             Verb::Check(verb) => verb.run(ctx),
+            Verb::Tasks(verb) => verb.run(ctx),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::value::{self, Codes};
 use super::{Ctx, complete};
 use crate::exit::Failure;
 use crate::job::{Filter, Group, GroupName, Pattern, QueueName, Reason};
+use crate::render::words;
 
 /// How the jobs ended.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -41,6 +42,15 @@ impl Ending {
     /// Whether anything is asked for.
     pub(crate) fn is_any(&self) -> bool {
         !self.groups.is_empty() || !self.reasons.is_empty() || self.exit_code.is_some() || self.grep.is_some()
+    }
+
+    /// The options with their values, as they were typed.
+    pub(crate) fn options(&self) -> Vec<(&'static str, String)> {
+        let groups = self.groups.iter().map(|group| ("--group", group.to_string()));
+        let reasons = self.reasons.iter().map(|reason| ("--reason", reason.name().to_owned()));
+        let exit_code = self.exit_code.iter().map(|Codes(codes)| ("--exit-code", words::codes(codes)));
+        let grep = self.grep.iter().map(|pattern| ("--grep", pattern.as_str().to_owned()));
+        groups.chain(reasons).chain(exit_code).chain(grep).collect()
     }
 
     /// Adds what is asked for to a filter.

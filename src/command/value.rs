@@ -11,8 +11,8 @@ use jiff::{ZonedDateTime, civil};
 use super::key::{AUTO, Key};
 use crate::clock::Timestamp;
 use crate::job::{
-    Backoff, GroupName, GroupRule, IdRange, Jitter, JobId, NewJob, QueueName, QueuePattern, Rate, StateKind, StepPath,
-    Topic, TopicPattern,
+    Backoff, GroupName, GroupRule, IdRange, Jitter, JobId, NewJob, Order, QueueName, QueuePattern, Rate, StateKind,
+    StepPath, TaskId, Tempo, Topic, TopicPattern,
 };
 use crate::render::field::Field;
 
@@ -232,6 +232,44 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
         Ok(n @ 1..=1_000_000) => Ok(Rate { n, per: Duration::from_secs(per) }),
         _ => Err(vague()),
     }
+}
+
+/// A rate that rises or falls: `1/s..50/s`, within five minutes unless `,10m` follows.
+pub(crate) fn ramp(text: &str) -> Result<Tempo, String> {
+    let wrong = || "write a ramp such as 1/s..50/s, or 1/s..50/s,10m".to_owned();
+    let (rates, over) = text.split_once(',').map_or((text, None), |(rates, over)| (rates, Some(over)));
+    let (from, to) = rates.split_once("..").ok_or_else(wrong)?;
+    let over = over.map_or(Ok(RAMP), positive_duration)?;
+    Ok(Tempo::Ramp { from: rate(from).map_err(|_| wrong())?, to: rate(to).map_err(|_| wrong())?, over })
+}
+
+/// How long a ramp takes that does not say so.
+const RAMP: Duration = Duration::from_secs(5 * 60);
+
+/// A share: `80` or `80%`, from 1 to 100.
+pub(crate) fn percent(text: &str) -> Result<u8, String> {
+    let n = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    n.filter(|n| (1..=100).contains(n)).ok_or_else(|| "write a share from 1 to 100, such as 80".to_owned())
+}
+
+/// A number of jobs, at least one.
+pub(crate) fn jobs(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "write a number from 1 on".to_owned())
+}
+
+/// In which order: `oldest`, `newest` or `random`.
+pub(crate) fn order(text: &str) -> Result<Order, String> {
+    match text {
+        "oldest" => Ok(Order::Oldest),
+        "newest" => Ok(Order::Newest),
+        "random" => Ok(Order::Random),
+        _ => Err("write oldest, newest or random".to_owned()),
+    }
+}
+
+/// The number of a task.
+pub(crate) fn task(text: &str) -> Result<TaskId, String> {
+    text.parse().ok().and_then(TaskId::new).ok_or_else(|| format!("{text:?} is no number of a task"))
 }
 
 /// A number of bytes, or `none`: without limit.

@@ -52,6 +52,11 @@ impl Pattern {
         regex::bytes::RegexBuilder::new(pattern).size_limit(MAX_PROGRAM).build().map(Self)
     }
 
+    /// The regular expression.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// Whether it is found in the error, or in the command as it is kept: the arguments of a program are parted by NUL.
     pub fn is_in(&self, error: Option<&str>, command: Option<&[u8]>) -> bool {
         error.is_some_and(|error| self.0.is_match(error.as_bytes()))

@@ -11,8 +11,10 @@ mod group;
 mod id;
 mod new;
 mod pace;
+mod release;
 mod state;
 mod step;
+mod task;
 mod topic;
 mod wish;
 
@@ -23,11 +25,13 @@ pub use group::{Cause, Group, GroupName, GroupRule};
 pub use id::{BadName, IdRange, JobId, Lease, QueueName, QueuePattern, Token, WorkerId};
 pub use new::{Backoff, Command, Context, Defaults, Due, EnvVars, Jitter, KeyRule, Labels, NewJob, OnDuplicate, Terms};
 pub use pace::{Histogram, Pace};
+pub use release::Tempo;
 pub use state::{Claimed, Ending, Job, Reason, State, StateKind};
 pub use step::{
     BadStep, Begun, OnUncertain, Printed, Step, StepCall, StepEnd, StepOutput, StepPath, StepRefusal, StepRun,
     StepState,
 };
+pub use task::{Fates, Order, Phase, Plan, Relapse, Revival, Skip, Task, TaskId, TaskReport, Trial};
 pub use topic::{
     Backlog, BadTopic, Delivery, EventId, LogRetention, NewEvent, NewSubscription, ONE, REST, Rate, StartAt,
     Subscription, Topic, TopicEvent, TopicPattern, TopicTally, Where,

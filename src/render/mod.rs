@@ -16,6 +16,7 @@ pub mod plain;
 pub mod progress;
 pub mod push;
 pub mod table;
+pub mod task;
 pub mod text;
 pub mod topic;
 pub mod unit;

@@ -15,6 +15,7 @@ mod error;
 pub mod sqlite;
 mod step_file;
 mod steps;
+mod tasks;
 mod topics;
 
 use std::os::fd::OwnedFd;
@@ -28,6 +29,7 @@ pub use dead_letters::DeadLetters;
 pub use error::{Error, Result};
 pub use step_file::StepFile;
 pub use steps::Steps;
+pub use tasks::{Carried, Directed, Direction, PutBack, Tasks};
 pub use topics::{PublishOutcome, Published, Subscribed, Topics};
 
 use crate::clock::{Moment, Timestamp, Uptime};
@@ -47,7 +49,7 @@ use crate::job::{
 /// - A lease (job, token, state `running`) is the only permission to report on a job. A report
 ///   under any other is answered with [`Settled::LeaseLost`] and changes nothing.
 /// - The cost of [`Store::turn`] depends neither on the backlog nor on the history.
-pub trait Store: Send + DeadLetters + Steps + Topics {
+pub trait Store: Send + DeadLetters + Steps + Tasks + Topics {
     /// Queues jobs, all or none, in their order. `told` learns what becomes of each, in the same order,
     /// before they are queued: of what is not queued in the end it has learnt nothing.
     ///
@@ -96,8 +98,8 @@ pub trait Store: Send + DeadLetters + Steps + Topics {
     fn workers(&mut self) -> Result<Vec<Worker>>;
 
     /// A worker's whole cycle: records what ended and what was printed, makes ready what fell due,
-    /// buries what expired, delivers what subscriptions are still to get, and claims what may run, highest priority
-    /// first, then oldest. The deliveries survive a power cut once it has returned.
+    /// buries what expired, delivers what subscriptions are still to get, carries tasks on, and claims what may run,
+    /// highest priority first, then oldest. The deliveries survive a power cut once it has returned.
     ///
     /// # Errors
     ///

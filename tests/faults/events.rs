@@ -26,16 +26,16 @@ use crate::strike;
 use crate::support::Sandbox;
 
 /// A folder with a queue file that each run begins with a copy of. The commands of its subscriptions run there.
-struct Template(Sandbox);
+pub(crate) struct Template(pub(crate) Sandbox);
 
 impl Template {
-    fn new(script: &str) -> Self {
+    pub(crate) fn new(script: &str) -> Self {
         let made = Sandbox::new();
         made.sh(script).succeeds();
         Self(made)
     }
 
-    fn copy(&self) -> Sandbox {
+    pub(crate) fn copy(&self) -> Sandbox {
         let copy = Sandbox::new();
         for entry in std::fs::read_dir(self.0.path("")).expect("the folder").flatten() {
             let name = entry.file_name();
@@ -148,7 +148,7 @@ impl Seen {
 
 /// `doctor` finds nothing wrong with the file. That nobody works, or a subscription is behind, is not its business here.
 #[track_caller]
-fn is_content(queue: &Sandbox, story: &dyn Fn() -> String) {
+pub(crate) fn is_content(queue: &Sandbox, story: &dyn Fn() -> String) {
     let findings = queue.qctl("doctor --json").json();
     let is_of_work =
         |code: &serde_json::Value| ["abandoned", "unserved", "behind"].iter().any(|of_work| code == of_work);
@@ -158,11 +158,11 @@ fn is_content(queue: &Sandbox, story: &dyn Fn() -> String) {
 }
 
 /// The calls that are swept, `n` in the usual dose.
-fn points(last: usize, n: usize, dose: Dose) -> BTreeSet<usize> {
+pub(crate) fn points(last: usize, n: usize, dose: Dose) -> BTreeSet<usize> {
     strike::spread(last, n * dose.factor, &mut dose.chance())
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are what the test is run for")]
-fn add(what: &str) {
-    println!("faults: events: {what}");
+pub(crate) fn add(what: &str) {
+    println!("faults: {what}");
 }

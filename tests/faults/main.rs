@@ -26,3 +26,4 @@ mod strike;
 #[expect(dead_code, reason = "made for the tests of the command line; only a part is needed here")]
 #[path = "../it/support/mod.rs"]
 mod support;
+mod tasks;

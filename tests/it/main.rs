@@ -29,6 +29,7 @@ mod pictures;
 mod push;
 mod pushed_in_step;
 mod readme;
+mod requeue;
 mod retry;
 mod run;
 mod self_;

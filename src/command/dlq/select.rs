@@ -6,8 +6,8 @@ use serde_json::Value;
 use crate::command::ending::Ending;
 use crate::command::{Answer, Ctx, complete, selection, value};
 use crate::exit::{Exit, Failure};
-use crate::job::{Filter, IdRange, JobId, QueueName, StateKind};
-use crate::render::{json, words};
+use crate::job::{Command, Filter, IdRange, JobId, QueueName, StateKind};
+use crate::render::{json, text, words};
 use crate::ui::Format;
 
 /// Which dead jobs. Of the options every one must hold.
@@ -57,6 +57,24 @@ impl Which {
             ..Filter::default()
         };
         self.ending.narrow(ctx, filter)
+    }
+
+    /// What is asked for as it was typed.
+    fn words(&self) -> String {
+        let ids = self.ids.iter().map(|range| match range.len() {
+            1 => range.first.to_string(),
+            _ => format!("{}-{}", range.first, range.last),
+        });
+        let option = |name: &str, value: &str| {
+            let word = Command::Program(vec![value.as_bytes().to_vec()]);
+            format!("{name} {}", text::command(Some(&word)))
+        };
+        let queues = self.queue.iter().map(|queue| option("-Q", queue.as_str()));
+        let labels = self.labels.iter().map(|(name, value)| option("-l", &format!("{name}={value}")));
+        let since = self.since.iter().map(|since| option("--since", since));
+        let until = self.until.iter().map(|until| option("--until", until));
+        let ending = self.ending.options().into_iter().map(|(name, value)| option(name, &value));
+        queues.chain(ending).chain(labels).chain(since).chain(until).chain(ids).collect::<Vec<_>>().join(" ")
     }
 
     /// The dead jobs that are meant, at most `limit`, the last to die first.
@@ -113,6 +131,11 @@ impl Selection {
             return Err(Failure::not_found("no dead job is like that").hint("see which there are: qctl dlq list"));
         }
         Ok((dead, others))
+    }
+
+    /// The selection as it was typed.
+    pub(super) fn words(&self) -> String {
+        if self.all { "--all".to_owned() } else { self.which.words() }
     }
 }
 

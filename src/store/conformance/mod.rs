@@ -23,6 +23,7 @@ pub(crate) mod recorded;
 pub(crate) mod settlement;
 mod step;
 pub(crate) mod subscribed;
+pub(crate) mod task;
 pub(crate) mod turn;
 pub(crate) mod unrecorded;
 pub(crate) mod wish;
@@ -296,6 +297,28 @@ macro_rules! suite {
                 what_nobody_works_stays_behind_and_costs_the_others_nothing
                 a_backlog_that_was_forgotten_whole_is_none
                 who_waits_for_events_only_is_told_when_to_look
+            }
+            task {
+                dead_jobs_are_put_back_in_one_go_and_the_others_are_answered
+                a_job_that_is_put_back_elsewhere_needs_its_key_there
+                jobs_are_told_in_the_order_of_their_deaths
+                a_task_puts_its_jobs_back_at_its_rate_and_in_its_order
+                any_worker_carries_a_task_whichever_queues_it_serves
+                a_task_without_a_rate_goes_in_portions_and_each_job_is_come_to_once
+                many_may_carry_a_task_at_once_and_each_job_is_put_back_once
+                the_rest_follows_when_enough_of_the_sample_succeed
+                the_rest_stays_dead_when_too_few_of_the_sample_succeed
+                a_sample_is_over_when_none_of_it_is_under_way
+                a_sample_may_be_followed_at_a_rate
+                what_dies_again_is_not_put_back_again_by_the_same_task
+                what_cannot_be_put_back_is_skipped_with_the_reason
+                the_time_of_a_paused_task_stands_still
+                a_cancelled_task_leaves_the_rest_dead_and_does_not_go_on
+                a_clock_that_was_set_back_holds_up_no_task
+                two_tasks_with_the_same_jobs_put_each_back_once
+                a_task_comes_back_as_it_was_recorded
+                tasks_that_are_over_are_forgotten_after_a_month_or_behind_a_hundred_others
+                a_queue_without_tasks_has_none_to_tell_of
             }
             crowd {
                 many_may_push_at_once_and_each_key_makes_one_job

@@ -6,7 +6,7 @@
 use rusqlite::Connection;
 
 use super::schema::Annex;
-use super::{death, job_row, query, recorded, row, subscription, topic, upkeep};
+use super::{death, job_row, query, recorded, row, subscription, task, topic, upkeep};
 use crate::job::QueueName;
 use crate::store::Stray;
 
@@ -87,6 +87,15 @@ const REFILE: &str = "delete from death; update job set cause = null where cause
 /// The same of dead jobs.
 const OF_CAUSES: [(&str, &str, &str); 1] =
     [(DEATHS, "the counters of causes are not what counting the dead jobs says", REFILE)];
+/// The last number given to a task is none below that of one, and possible.
+const TASK_NUMBERS: &str = "select coalesce((select n from counter where queue_id = 0 and what = 'task'), 0)
+    between coalesce((select max(id) from task), 0) and 1 << 38";
+const RENUMBER_TASKS: &str = "insert into counter (queue_id, what, n) \
+    values (0, 'task', (select coalesce(max(id), 0) from task)) on conflict do update set n = excluded.n;";
+
+/// What must agree of tasks, where there are any: as in [`disagreements`].
+const OF_TASKS: [(&str, &str, &str); 1] =
+    [(TASK_NUMBERS, "the number that the last task got is not that of the last task", RENUMBER_TASKS)];
 
 /// What must agree of events, where there are any: as in [`disagreements`].
 const OF_TOPICS: [(&str, &str, &str); 3] = [
@@ -95,8 +104,8 @@ const OF_TOPICS: [(&str, &str, &str); 3] = [
     (EVENT_NUMBERS, "the number that the last event got is not that of the last event", RENUMBER_EVENTS),
 ];
 
-/// What cannot be of steps and of events, where there are any.
-const IMPOSSIBLE_IN: [(Annex, &str, &str); 4] = [
+/// What cannot be of steps, of events and of tasks, where there are any.
+const IMPOSSIBLE_IN: [(Annex, &str, &str); 5] = [
     (
         Annex::Steps,
         "job that is not there has left a step",
@@ -120,6 +129,11 @@ const IMPOSSIBLE_IN: [(Annex, &str, &str); 4] = [
         Annex::Topics,
         "job is the delivery of an event that is not there",
         "select id from job where event_id is not null and event_id not in (select id from event)",
+    ),
+    (
+        Annex::Tasks,
+        "task has other jobs than it should",
+        "select id from task where jobs <> (select count(*) from task_job where task_id = task.id)",
     ),
 ];
 
@@ -174,6 +188,7 @@ pub(super) fn disagreements(conn: &Connection) -> rusqlite::Result<Vec<Stray>> {
     let look = conn.unchecked_transaction()?;
     let mut strays = Vec::new();
     let of_topics: &[_] = if Annex::Topics.is_in(&look)? { &OF_TOPICS } else { &[] };
+    let of_tasks: &[_] = if Annex::Tasks.is_in(&look)? { &OF_TASKS } else { &[] };
     let of_all = [
         (COUNTERS, "the counters of jobs are not what counting them says", RECOUNT),
         (JOB_NUMBERS, "the number that the last job got is not that of the last job", RENUMBER_JOBS),
@@ -181,7 +196,7 @@ pub(super) fn disagreements(conn: &Connection) -> rusqlite::Result<Vec<Stray>> {
         (LABELS, "the labels by which jobs are found are not those that they have", RELABEL),
     ];
     let of_causes: &[_] = if Annex::Causes.is_in(&look)? { &OF_CAUSES } else { &[] };
-    for &(sql, what, cure) in of_all.iter().chain(of_topics).chain(of_causes) {
+    for &(sql, what, cure) in of_all.iter().chain(of_topics).chain(of_causes).chain(of_tasks) {
         let agrees: bool = look.query_row(sql, [], |row| row.get(0))?;
         if !agrees {
             strays.push(Stray { what: what.to_owned(), cure: Some(cure.to_owned()) });
@@ -268,12 +283,13 @@ fn annexes(conn: &Connection) -> rusqlite::Result<Vec<Annex>> {
 
 /// What is read of those.
 fn annex_readers(annexes: &[Annex]) -> Vec<(&'static str, String, Reader)> {
-    let readers: [(Annex, &'static str, &str, Reader); 5] = [
+    let readers: [(Annex, &'static str, &str, Reader); 6] = [
         (Annex::Steps, "step", recorded::ALL_SQL, |row| recorded::step(row).map(drop)),
         (Annex::Causes, "group of dead jobs", death::GROUPS_SQL, |row| death::group(row).map(drop)),
         (Annex::Topics, "topic", topic::ALL_SQL, |row| topic::tally(row).map(drop)),
         (Annex::Topics, "published event", subscription::EVENTS_SQL, |row| subscription::event(row).map(drop)),
         (Annex::Topics, "subscription", subscription::ALL_SQL, |row| subscription::subscription(row).map(drop)),
+        (Annex::Tasks, "task", task::ALL_SQL, |row| task::read(row).map(drop)),
     ];
     let present = readers.into_iter().filter(|(annex, ..)| annexes.contains(annex));
     present.map(|(_, what, sql, read)| (what, sql.to_owned(), read)).collect()

@@ -13,7 +13,7 @@ use super::subscription;
 use super::terms;
 use super::transaction::Txn;
 use crate::clock::Timestamp;
-use crate::job::{Due, JobChange, JobId, QueueName, QueueSettings, StateKind, StepPath};
+use crate::job::{Due, JobChange, JobId, QueueName, QueueSettings, Revival, StateKind, StepPath};
 use crate::store::{Cancelled, Result, Retried, Updated};
 
 /// What a change must know of a job.
@@ -65,28 +65,53 @@ pub(super) fn retry(
     from_step: Option<&StepPath>,
     now: Timestamp,
 ) -> Result<Retried> {
-    let Some(found) = find(tx, id)? else { return Ok(Retried::Unknown) };
+    let how = Revival { from_step: from_step.cloned(), ..Revival::default() };
+    put_back(tx, id, states, &how, now).map(|(answer, _)| answer)
+}
+
+/// The same, in another way than it was; answers also its queue, where it was put back.
+pub(super) fn put_back(
+    tx: &Txn<'_>,
+    id: JobId,
+    states: &[StateKind],
+    how: &Revival,
+    now: Timestamp,
+) -> Result<(Retried, Option<i64>)> {
+    let Some(found) = find(tx, id)? else { return Ok((Retried::Unknown, None)) };
     if !states.contains(&found.state) {
-        return Ok(Retried::WrongState(found.state));
+        return Ok((Retried::WrongState(found.state), None));
     }
-    if let Some(holder) = newer_holder(tx, id, &found, now)? {
-        return Ok(Retried::KeyTaken(holder));
+    let to = how.to.as_ref().map_or(Ok(found.queue_id), |queue| queue_id(tx, queue))?;
+    let there = Found { queue_id: to, ..found };
+    if let Some(holder) = newer_holder(tx, id, &there, now)? {
+        return Ok((Retried::KeyTaken(holder), None));
     }
-    if let Some(path) = from_step
+    if let Some(path) = &how.from_step
         && !recorded::reset_from(tx, id, path)?
     {
-        return Ok(Retried::NoStep);
+        return Ok((Retried::NoStep, None));
     }
     death::unfile(tx, id).explain(tx.path())?;
+    let (state, run_at) = match how.delay {
+        Some(delay) if !delay.is_zero() => (StateKind::Scheduled, now.plus(delay)),
+        Some(_) | None => (StateKind::Ready, now),
+    };
     let sql = "update job
-        set state = 'ready', run_at = :now, attempt = 0, crashes = 0, snoozes = 0, finished_at = null, expires_at = null,
+        set state = :state, run_at = :run_at, queue_id = :to, max_attempts = coalesce(:max_attempts, max_attempts),
+            attempt = 0, crashes = 0, snoozes = 0, finished_at = null, expires_at = null,
             reason = null, cancel_requested = 0, key_holds = iif(key is null, null, 1)
         where id = :id";
-    let mut update = tx.prepare_cached(sql).explain(tx.path())?;
-    update.execute(named_params! { ":id": id, ":now": now }).explain(tx.path())?;
-    tx.count(found.queue_id, found.state, -1);
-    tx.count(found.queue_id, StateKind::Ready, 1);
-    Ok(Retried::Ready)
+    let params = named_params! {
+        ":id": id,
+        ":state": state,
+        ":run_at": run_at,
+        ":to": to,
+        ":max_attempts": how.max_attempts,
+    };
+    tx.prepare_cached(sql).and_then(|mut update| update.execute(params)).explain(tx.path())?;
+    tx.count(found.queue_id, there.state, -1);
+    tx.count(to, state, 1);
+    Ok((Retried::Ready, Some(to)))
 }
 
 fn newer_holder(tx: &Txn<'_>, id: JobId, found: &Found, now: Timestamp) -> Result<Option<JobId>> {

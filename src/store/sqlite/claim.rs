@@ -1,4 +1,4 @@
-//! A worker's turn: settle, store output, promote, expire, deliver, claim.
+//! A worker's turn: settle, store output, promote, expire, deliver, carry tasks on, claim.
 //!
 //! The claim looks only at rows that it takes, and at the first of each queue (`front`). Whatever would
 //! make it look at others is decided before, each in a bounded batch over an index of its own: what is
@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::SqliteStore;
 use super::behind::{self, CaughtUp};
+use super::carry;
 use super::death::{self, Death};
 use super::front::Front;
 use super::job_row::{self, JOB_COLUMNS};
@@ -29,9 +30,9 @@ const BATCH: usize = 500;
 pub(super) fn turn(store: &mut SqliteStore, turn: &Turn<'_>, now: Timestamp) -> Result<Turned> {
     let mut front = store.front.take();
     if turn.settlements.is_empty() && turn.output.is_empty() {
-        let (mut seen, next_delivery, has_work) = glance(&store.conn, front, turn, now).explain(&store.path)?;
+        let (mut seen, next_portion, has_work) = glance(&store.conn, front, turn, now).explain(&store.path)?;
         if !has_work {
-            let next_due = earliest(seen.next_due(&store.conn).explain(&store.path)?, next_delivery);
+            let next_due = earliest(seen.next_due(&store.conn).explain(&store.path)?, next_portion);
             store.front = Some(seen);
             return Ok(Turned { next_due, ..Turned::default() });
         }
@@ -47,7 +48,7 @@ pub(super) fn turn(store: &mut SqliteStore, turn: &Turn<'_>, now: Timestamp) -> 
 }
 
 /// Looks, without any need for the write lock, what there is to claim and whether there is anything to do.
-/// Also when the next portion of events may be delivered to a subscription that is behind.
+/// Also when the next portion of events may be delivered to a subscription that is behind, or of jobs be put back.
 fn glance(
     conn: &Connection,
     known: Option<Front>,
@@ -63,10 +64,10 @@ fn glance(
                         and state in ('scheduled', 'ready') and expires_at <= :now)",
     )?;
     let is_due: bool = due.query_row(named_params! { ":now": now }, |row| row.get(0))?;
-    let next_delivery = next_delivery(&look, &front, turn.serving, now)?;
-    let is_due = is_due || next_delivery.is_some_and(|due| due <= now);
+    let next_portion = next_portion(&look, &front, turn.serving, now)?;
+    let is_due = is_due || next_portion.is_some_and(|due| due <= now);
     let has_work = is_due || (turn.n_wanted > 0 && front.first().is_some());
-    Ok((front, next_delivery, has_work))
+    Ok((front, next_portion, has_work))
 }
 
 /// What a turn changes, while it has the write lock. Answers also whether it made deliveries.
@@ -82,24 +83,29 @@ fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) ->
     let caught_up = if front.has_topics() { behind::catch_up(tx, turn.serving, now)? } else { CaughtUp::default() };
     let has_delivered = !caught_up.queue_ids.is_empty();
     promoted.queue_ids.extend(caught_up.queue_ids);
-    let is_behind = promoted.n == BATCH || n_expired == BATCH || caught_up.is_more;
+    let carried = if front.has_tasks() { carry::carry(tx, now)? } else { carry::Done::default() };
+    promoted.queue_ids.extend(carried.queue_ids);
+    let is_behind = promoted.n == BATCH || n_expired == BATCH || caught_up.is_more || carried.is_more;
     // While there may be expired jobs among the ready ones, none is claimed.
     let n_wanted = if n_expired == BATCH { 0 } else { turn.n_wanted };
     front.follow(tx, &tx.moved_since()).explain(tx.path())?;
     let claimed = claim(tx, turn.worker, &mut front, n_wanted, now).explain(tx.path())?;
     let promoted = open_queues(tx, &promoted.queue_ids).explain(tx.path())?;
-    let next_due = earliest(front.next_due(tx).explain(tx.path())?, caught_up.next_due);
+    let next_portion = earliest(caught_up.next_due, carried.next_due);
+    let next_due = earliest(front.next_due(tx).explain(tx.path())?, next_portion);
     Ok((Turned { settled, claimed, expired, promoted, next_due, is_behind }, front, has_delivered))
 }
 
-/// When a subscription that is behind may get its next portion of events.
-fn next_delivery(
+/// When a subscription that is behind may get its next portion of events, or a task may go on.
+fn next_portion(
     conn: &Connection,
     front: &Front,
     serving: &Serving,
     now: Timestamp,
 ) -> rusqlite::Result<Option<Timestamp>> {
-    if front.has_topics() { behind::next_delivery(conn, serving, now) } else { Ok(None) }
+    let delivery = if front.has_topics() { behind::next_delivery(conn, serving, now)? } else { None };
+    let release = if front.has_tasks() { carry::next_due(conn, now)? } else { None };
+    Ok(earliest(delivery, release))
 }
 
 /// The earlier of two times that may not be.
@@ -114,7 +120,7 @@ struct Promoted {
 }
 
 /// The names of those queues that are not paused.
-fn open_queues(conn: &Connection, queue_ids: &BTreeSet<i64>) -> rusqlite::Result<Vec<QueueName>> {
+pub(super) fn open_queues(conn: &Connection, queue_ids: &BTreeSet<i64>) -> rusqlite::Result<Vec<QueueName>> {
     let mut query = conn.prepare_cached("select name from queue where id = :id and paused_at is null")?;
     let mut names = Vec::new();
     for id in queue_ids {

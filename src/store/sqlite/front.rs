@@ -41,8 +41,8 @@ pub(super) struct Front {
     firsts: BTreeMap<i64, Option<First>>,
     /// When the next waiting job falls due, where that is known.
     next_due: Option<Option<Timestamp>>,
-    /// Whether there may be subscriptions.
-    has_topics: bool,
+    /// Which tables there are that not every file has.
+    annexes: Vec<Annex>,
 }
 
 /// A ready job; what is to run first is the least.
@@ -64,13 +64,18 @@ impl Front {
         }
         let firsts = served_queues(conn, serving)?.into_iter().map(|queue_id| Ok((queue_id, first(conn, queue_id)?)));
         let firsts = firsts.collect::<rusqlite::Result<_>>()?;
-        let has_topics = Annex::Topics.is_in(conn)?;
-        Ok(Self { version, serving: serving.clone(), firsts, next_due: None, has_topics })
+        let annexes = Annex::among(conn)?;
+        Ok(Self { version, serving: serving.clone(), firsts, next_due: None, annexes })
     }
 
     /// Whether there may be subscriptions that are to get events.
     pub(super) fn has_topics(&self) -> bool {
-        self.has_topics
+        self.annexes.contains(&Annex::Topics)
+    }
+
+    /// Whether there may be tasks that are to be carried on.
+    pub(super) fn has_tasks(&self) -> bool {
+        self.annexes.contains(&Annex::Tasks)
     }
 
     /// The number of the job that is to run first.

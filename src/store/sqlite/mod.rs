@@ -9,6 +9,7 @@
 
 mod agree;
 mod behind;
+mod carry;
 mod change;
 mod claim;
 mod condition;
@@ -34,6 +35,8 @@ mod step;
 mod step_file;
 mod steps;
 mod subscription;
+mod task;
+mod tasks;
 mod terms;
 mod topic;
 mod topics;

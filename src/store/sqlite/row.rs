@@ -96,7 +96,12 @@ type StoredRate = (u32, u64);
 
 /// The rate from the column `rate`.
 pub(super) fn rate(row: &Row<'_>) -> rusqlite::Result<Option<Rate>> {
-    let Some(column) = row.get_ref("rate")?.as_str_or_null()? else { return Ok(None) };
+    rate_in(row, "rate")
+}
+
+/// The rate from a column.
+pub(super) fn rate_in(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Rate>> {
+    let Some(column) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
     let (n, per): StoredRate = serde_json::from_str(column).map_err(|error| bad_column(Box::new(error)))?;
     Ok(Some(Rate { n: n.max(1), per: Duration::from_millis(per.max(1)) }))
 }

@@ -32,7 +32,7 @@ const CAUSES_SINCE: u32 = 6;
 /// Tables that a file has only once it needs them.
 ///
 /// Every process reads the whole schema before it does anything else, at 27 000 instructions for each table or index:
-/// those of steps and topics alone would make a push a sixth slower for everyone who has neither.
+/// those of the kinds here would make a push a quarter slower for everyone who needs none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Annex {
     /// What recorded steps need.
@@ -41,11 +41,13 @@ pub(super) enum Annex {
     Topics,
     /// What dead jobs need.
     Causes,
+    /// What recorded requeues need.
+    Tasks,
 }
 
 impl Annex {
     /// All of them.
-    pub(super) const ALL: [Self; 3] = [Self::Steps, Self::Topics, Self::Causes];
+    pub(super) const ALL: [Self; 4] = [Self::Steps, Self::Topics, Self::Causes, Self::Tasks];
 
     /// The table that is there if any of them is: they come together.
     const fn table(self) -> &'static str {
@@ -53,6 +55,7 @@ impl Annex {
             Self::Steps => "step",
             Self::Topics => "event",
             Self::Causes => "cause",
+            Self::Tasks => "task",
         }
     }
 
@@ -61,6 +64,7 @@ impl Annex {
             Self::Steps => include_str!("migrations/step.sql"),
             Self::Topics => include_str!("migrations/topics.sql"),
             Self::Causes => include_str!("migrations/causes.sql"),
+            Self::Tasks => include_str!("migrations/tasks.sql"),
         }
     }
 
@@ -68,6 +72,14 @@ impl Annex {
     pub(super) fn is_in(self, conn: &Connection) -> rusqlite::Result<bool> {
         let sql = "select exists (select 1 from sqlite_schema where name = :table)";
         conn.prepare_cached(sql)?.query_row(named_params! { ":table": self.table() }, |row| row.get(0))
+    }
+
+    /// Which the file has, found in one look.
+    pub(super) fn among(conn: &Connection) -> rusqlite::Result<Vec<Self>> {
+        let mut query =
+            conn.prepare_cached("select name from sqlite_schema where name in ('step', 'event', 'task')")?;
+        let tables = query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        Ok(Self::ALL.into_iter().filter(|annex| tables.iter().any(|table| table == annex.table())).collect())
     }
 
     /// Makes it, if the file has it not, in the transaction that needs it.
