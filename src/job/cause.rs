@@ -93,8 +93,7 @@ fn quoted(text: &str) -> Option<usize> {
 
 /// The length of the word that the text begins with; a URL ends only where no URL can go on.
 fn word_length(text: &str) -> usize {
-    let is_inner = |&(at, c): &(usize, char)| !ends_word(c, &text[at..]);
-    let end = text.char_indices().skip_while(is_inner).next().map_or(text.len(), |(at, _)| at);
+    let end = text.char_indices().find(|&(at, c)| ends_word(c, &text[at..])).map_or(text.len(), |(at, _)| at);
     if text[..end].contains("://") {
         let ends_url = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | ')' | ']' | '}');
         text[end..].find(ends_url).map_or(text.len(), |more| end + more)

@@ -60,7 +60,9 @@ fn one_failure_in_the_sample_leaves_the_rest_dead_and_is_told_with_its_cause() {
     worker.stops().succeeds();
     assert_eq!((queue.ids("dead"), ran(&queue)), (vec![2, 4, 5, 6], vec![1, 2, 3]));
     let seen = task(&queue, 1);
-    assert_eq!(seen["relapses"], serde_json::json!([{ "error": "exit 3: no luck", "count": 1, "sample_id": 2 }]));
+    let group = &queue.job(2)["group"];
+    let relapse = serde_json::json!({ "group": group, "error": "exit 3: no luck", "count": 1, "sample_id": 2 });
+    assert_eq!((group.is_string(), &seen["relapses"]), (true, &serde_json::json!([relapse])));
     let shown = queue.qctl("dlq tasks show 1").succeeds().out();
     assert!(shown.contains("phase\tstopped: 2 of 3 in the sample succeeded"), "{shown}");
     // Cured, the rest can be requeued by the next.
