@@ -7,6 +7,7 @@ mod attempt;
 mod event;
 mod filter;
 mod id;
+mod letter;
 mod new;
 mod pace;
 mod state;
@@ -18,6 +19,7 @@ pub use attempt::{Attempt, Chunk, Outcome, Report, Settlement, Stream, Usage, Ve
 pub use event::{Event, StopReason};
 pub use filter::{Filter, JobChange, Page, Queue, QueueSettings, Retention, Tally};
 pub use id::{BadName, IdRange, JobId, Lease, QueueName, QueuePattern, Token, WorkerId};
+pub use letter::{DropId, DropRecord, Letter, Part, Past, Restored, Revision};
 pub use new::{Backoff, Command, Context, Defaults, Due, EnvVars, Jitter, KeyRule, Labels, NewJob, OnDuplicate, Terms};
 pub use pace::{Histogram, Pace};
 pub use state::{Claimed, Ending, Job, Reason, State, StateKind};

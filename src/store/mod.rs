@@ -11,6 +11,7 @@ mod answer;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod error;
+mod letters;
 pub mod sqlite;
 mod step_file;
 mod steps;
@@ -20,10 +21,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 pub use answer::{
-    Ahead, Cancelled, Forgotten, Mark, Met, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried, Serving, Settled,
+    Ahead, Buried, Cancelled, Dropped, Forgotten, Mark, Met, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried, Serving, Settled,
     SettledStep, Slept, Standing, Tidy, Turn, Turned, Updated, Worker,
 };
 pub use error::{Error, Result};
+pub use letters::Letters;
 pub use step_file::StepFile;
 pub use steps::Steps;
 pub use topics::{PublishOutcome, Published, Subscribed, Topics};
@@ -45,7 +47,7 @@ use crate::job::{
 /// - A lease (job, token, state `running`) is the only permission to report on a job. A report
 ///   under any other is answered with [`Settled::LeaseLost`] and changes nothing.
 /// - The cost of [`Store::turn`] depends neither on the backlog nor on the history.
-pub trait Store: Send + Steps + Topics {
+pub trait Store: Send + Steps + Topics + Letters {
     /// Queues jobs, all or none, in their order. `told` learns what becomes of each, in the same order,
     /// before they are queued: of what is not queued in the end it has learnt nothing.
     ///

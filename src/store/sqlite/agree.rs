@@ -6,7 +6,7 @@
 use rusqlite::Connection;
 
 use super::schema::Annex;
-use super::{job_row, query, recorded, row, subscription, topic, upkeep};
+use super::{job_row, query, recorded, revision, row, subscription, topic, upkeep};
 use crate::job::QueueName;
 use crate::store::Stray;
 
@@ -15,13 +15,13 @@ const COUNTERS: &str = "select not exists (
       select queue_id, what, n from counter
       where queue_id <> 0 and (n <> 0 or what not in (
         'blocked', 'scheduled', 'ready', 'running', 'retrying', 'succeeded', 'dead', 'cancelled'))
-      except select queue_id, state, count(*) from job group by queue_id, state
+      except select queue_id, state, count(*) from job where state <> 'dropped' group by queue_id, state
     ) and not exists (
-      select queue_id, state, count(*) from job group by queue_id, state
+      select queue_id, state, count(*) from job where state <> 'dropped' group by queue_id, state
       except select queue_id, what, n from counter where queue_id <> 0
     )";
 const RECOUNT: &str = "delete from counter where queue_id <> 0; insert into counter (queue_id, what, n) \
-    select queue_id, state, count(*) from job group by queue_id, state;";
+    select queue_id, state, count(*) from job where state <> 'dropped' group by queue_id, state;";
 
 /// The last number given to a job, and to a worker, is none below that of one, and possible.
 const JOB_NUMBERS: &str = "select coalesce((select n from counter where queue_id = 0 and what = 'job'), 0)
@@ -75,12 +75,24 @@ const OF_TOPICS: [(&str, &str, &str); 3] = [
     (EVENT_NUMBERS, "the number that the last event got is not that of the last event", RENUMBER_EVENTS),
 ];
 
-/// What cannot be of steps and of events, where there are any.
-const IMPOSSIBLE_IN: [(Annex, &str, &str); 4] = [
+/// What cannot be of what not every file has, where there is any of it.
+const IMPOSSIBLE_IN: [(Annex, &str, &str); 6] = [
     (
         Annex::Steps,
         "job that is not there has left a step",
         "select job_id from step where job_id not in (select id from job)",
+    ),
+    (
+        Annex::Dropped,
+        "job was dropped and cannot be brought back",
+        "select id from job
+         where (state = 'dropped') <> (queue_id < 0) or (state = 'dropped' and id not in (select job_id from dropped))
+         union select job_id from dropped where job_id not in (select id from job where state = 'dropped')",
+    ),
+    (
+        Annex::Revisions,
+        "job that is not there has left what was replaced in it",
+        "select job_id from revision where job_id not in (select id from job)",
     ),
     // A topic goes with the last event that it has on record; those that only jobs still have are of none.
     (
@@ -108,7 +120,7 @@ const IMPOSSIBLE: [(&str, &str); 6] = [
     (
         "job is without its queue, its folder or its payload",
         "select id from job
-         where queue_id not in (select id from queue)
+         where (queue_id not in (select id from queue) and state <> 'dropped')
             or context_id not in (select id from context)
             or (payload_id is not null and payload_id not in (select id from payload))",
     ),
@@ -247,8 +259,9 @@ fn annexes(conn: &Connection) -> rusqlite::Result<Vec<Annex>> {
 
 /// What is read of those.
 fn annex_readers(annexes: &[Annex]) -> Vec<(&'static str, String, Reader)> {
-    let readers: [(Annex, &'static str, &str, Reader); 4] = [
+    let readers: [(Annex, &'static str, &str, Reader); 5] = [
         (Annex::Steps, "step", recorded::ALL_SQL, |row| recorded::step(row).map(drop)),
+        (Annex::Revisions, "revision", revision::ALL_SQL, |row| revision::revision(row).map(drop)),
         (Annex::Topics, "topic", topic::ALL_SQL, |row| topic::tally(row).map(drop)),
         (Annex::Topics, "published event", subscription::EVENTS_SQL, |row| subscription::event(row).map(drop)),
         (Annex::Topics, "subscription", subscription::ALL_SQL, |row| subscription::subscription(row).map(drop)),

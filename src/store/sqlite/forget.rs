@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, named_params};
 
 use super::query;
 use super::recorded;
+use super::revision;
 use super::row::Explain as _;
 use super::settle::piece_ids;
 use super::subscription;
@@ -30,7 +31,7 @@ const PACE_PORTION: usize = 5000;
 
 /// Forgets those of `ids` that stand in one of `states`; answers which. A key goes with the row that holds it.
 pub(super) fn forget(tx: &Txn<'_>, ids: &[JobId], states: &[StateKind]) -> Result<Vec<JobId>> {
-    let sql = "select queue_id, state from job where id = :id";
+    let sql = "select queue_id, state from job where id = :id and state <> 'dropped'";
     let mut forgotten = Vec::new();
     for &id in ids {
         let mut query = tx.prepare_cached(sql).explain(tx.path())?;
@@ -52,11 +53,11 @@ pub(super) fn erase(tx: &Txn<'_>, id: JobId) -> Result<()> {
     let (first, end) = piece_ids(id);
     let mut query = tx.prepare_cached("select event_id from job where id = :id").explain(tx.path())?;
     let event = query.query_row(named_params! { ":id": id }, |row| row.get(0)).optional().explain(tx.path())?;
+    revision::drop_own_payload(tx, id).explain(tx.path())?;
     if let Some(event) = event.flatten() {
         topic::give_up(tx, event).explain(tx.path())?;
     }
     for sql in [
-        "delete from payload where id = (select payload_id from job where id = :id and event_id is null)",
         "delete from label where (name, value, job_id) in (
            select name, value, :id from (select key as name, value from json_each((select labels from job where id = :id))))",
         "delete from attempt where job_id = :id",
@@ -66,6 +67,7 @@ pub(super) fn erase(tx: &Txn<'_>, id: JobId) -> Result<()> {
     }
     let mut delete = tx.prepare_cached("delete from output where id >= :first and id < :end").explain(tx.path())?;
     delete.execute(named_params! { ":first": first, ":end": end }).explain(tx.path())?;
+    revision::erase(tx, id).explain(tx.path())?;
     recorded::erase(tx, id)
 }
 

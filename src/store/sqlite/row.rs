@@ -11,7 +11,7 @@ use super::presence::FileId;
 use super::{place, terms, wish};
 use crate::clock::{self, Timestamp, Uptime};
 use crate::job::{
-    Attempt, Command, Context, EnvVars, EventId, JobId, Labels, Outcome, QueueName, QueueSettings, Rate, Reason,
+    Attempt, Command, Context, DropId, EnvVars, EventId, JobId, Labels, Outcome, QueueName, QueueSettings, Rate, Reason,
     Report, StateKind, Stream, Token, Topic, TopicPattern, Usage, Wish, WorkerId,
 };
 use crate::store::{Error, Result};
@@ -189,6 +189,7 @@ macro_rules! word_column {
 }
 
 number_column!(EventId, Self::new, |id| id.get());
+number_column!(DropId, |n| Some(Self::new(n)), |id| id.get());
 
 word_column!(StateKind);
 word_column!(Reason);

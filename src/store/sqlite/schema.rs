@@ -27,24 +27,30 @@ const MIGRATIONS: &[&str] = &[
 /// Tables that a file has only once it needs them.
 ///
 /// Every process reads the whole schema before it does anything else, at 27 000 instructions for each table or index:
-/// those of the two kinds here would make a push a sixth slower for everyone who has neither steps nor topics.
+/// those of steps and topics would make a push a sixth slower for everyone who has neither steps nor topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Annex {
     /// What recorded steps need.
     Steps,
     /// What events and subscriptions need.
     Topics,
+    /// What bringing back dropped jobs needs.
+    Dropped,
+    /// What jobs need in which something was replaced.
+    Revisions,
 }
 
 impl Annex {
-    /// Both.
-    pub(super) const ALL: [Self; 2] = [Self::Steps, Self::Topics];
+    /// Every one.
+    pub(super) const ALL: [Self; 4] = [Self::Steps, Self::Topics, Self::Dropped, Self::Revisions];
 
     /// The table that is there if any of them is: they come together.
     const fn table(self) -> &'static str {
         match self {
             Self::Steps => "step",
             Self::Topics => "event",
+            Self::Dropped => "dropped",
+            Self::Revisions => "revision",
         }
     }
 
@@ -52,6 +58,8 @@ impl Annex {
         match self {
             Self::Steps => include_str!("migrations/step.sql"),
             Self::Topics => include_str!("migrations/topics.sql"),
+            Self::Dropped => include_str!("migrations/dropped.sql"),
+            Self::Revisions => include_str!("migrations/revision.sql"),
         }
     }
 
