@@ -1,19 +1,26 @@
 //! `qctl dlq`: dead letters
 
 mod drop;
+mod edit;
+mod export;
 mod list;
+mod purge;
 mod requeue;
 mod select;
 mod show;
+mod undo;
 
 use drop::Discard;
+use export::Export;
 use list::List;
+use purge::Purge;
 pub(crate) use requeue::Requeue;
 use show::Show;
+use undo::Undo;
 
 use super::{Answer, Ctx};
 
-/// Look at dead letters, requeue them, drop them
+/// Look at dead letters, requeue them, drop them, take them elsewhere
 ///
 /// A job that will not be tried again by itself waits here until someone decides.
 #[derive(clap::Args, Debug)]
@@ -33,6 +40,9 @@ enum Verb {
     Show(Show),
     Requeue(Requeue),
     Drop(Discard),
+    Undo(Undo),
+    Purge(Purge),
+    Export(Export),
 }
 
 impl Dlq {
@@ -42,6 +52,9 @@ impl Dlq {
             Verb::Show(verb) => verb.run(ctx),
             Verb::Requeue(verb) => verb.run(ctx),
             Verb::Drop(verb) => verb.run(ctx),
+            Verb::Undo(verb) => verb.run(ctx),
+            Verb::Purge(verb) => verb.run(ctx),
+            Verb::Export(verb) => verb.run(ctx),
         }
     }
 }

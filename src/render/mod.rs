@@ -11,6 +11,7 @@ pub mod field;
 pub mod github;
 pub mod json;
 pub mod junit;
+pub mod letter;
 pub mod plain;
 pub mod progress;
 pub mod push;

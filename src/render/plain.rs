@@ -130,7 +130,7 @@ pub fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
     lines(pairs.into_iter().map(|(name, value)| [name.to_owned(), value]))
 }
 
-fn lines<F: AsRef<[String]>>(records: impl Iterator<Item = F>) -> String {
+pub(super) fn lines<F: AsRef<[String]>>(records: impl Iterator<Item = F>) -> String {
     let lines: Vec<String> = records.map(|fields| fields.as_ref().join("\t")).collect();
     lines.join("\n")
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
-    Chunk, Claimed, Context, DropId, Granted, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind, StepPath,
-    StepRefusal, Tally, WorkerId,
+    Chunk, Claimed, Context, DropId, Granted, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind,
+    StepPath, StepRefusal, Tally, WorkerId,
 };
 
 /// What became of one pushed job.

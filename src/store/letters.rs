@@ -44,13 +44,8 @@ pub trait Letters {
     /// # Errors
     ///
     /// Those of any write.
-    fn retry_revised(
-        &mut self,
-        id: JobId,
-        new: &Part,
-        from_step: Option<&StepPath>,
-        now: Timestamp,
-    ) -> Result<Retried>;
+    fn retry_revised(&mut self, id: JobId, new: &Part, from_step: Option<&StepPath>, now: Timestamp)
+    -> Result<Retried>;
 
     /// What was replaced in a job, the first time first.
     ///

@@ -21,8 +21,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 pub use answer::{
-    Ahead, Buried, Cancelled, Dropped, Forgotten, Mark, Met, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried, Serving, Settled,
-    SettledStep, Slept, Standing, Tidy, Turn, Turned, Updated, Worker,
+    Ahead, Buried, Cancelled, Dropped, Forgotten, Mark, Met, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried,
+    Serving, Settled, SettledStep, Slept, Standing, Tidy, Turn, Turned, Updated, Worker,
 };
 pub use error::{Error, Result};
 pub use letters::Letters;

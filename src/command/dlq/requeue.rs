@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::edit::Edit;
 use super::select::{Selection, done, skip, would};
 use crate::command::{Answer, Ctx, value};
 use crate::exit::Failure;
@@ -18,6 +19,7 @@ use crate::store::Retried;
 Examples:
   qctl dlq requeue 42 50-60
   qctl dlq requeue 42 --from-step charge
+  qctl dlq requeue 42 --edit
   qctl dlq requeue -Q mail --dry-run
   qctl dlq requeue --all")]
 pub(crate) struct Requeue {
@@ -26,6 +28,8 @@ pub(crate) struct Requeue {
     /// Run this recorded step again, and all that was begun after it [default: none that is recorded]
     #[arg(long, value_name = "NAME", value_parser = value::step)]
     from_step: Option<StepPath>,
+    #[command(flatten)]
+    edit: Edit,
 }
 
 impl Requeue {
@@ -35,11 +39,13 @@ impl Requeue {
         if self.selection.dry_run {
             return would(ctx, "requeue", &dead);
         }
+        let (new, n_cancelled) = self.edit.read(ctx, &mut dead)?;
+        skipped += n_cancelled;
         let now = ctx.now();
         let (mut requeued, mut key_taken) = (Vec::new(), Vec::new());
         let put_back = || -> Result<(), Failure> {
             for id in dead {
-                match ctx.store()?.retry(id, &[StateKind::Dead], self.from_step.as_ref(), now)? {
+                match new.retry(ctx.store()?, id, self.from_step.as_ref(), now)? {
                     Retried::Ready => requeued.push(id),
                     Retried::KeyTaken(holder) => {
                         ctx.ui.say(words::key_taken(id, StateKind::Dead, holder));

@@ -30,6 +30,11 @@ pub(super) struct Selection {
 pub(super) type Meant = (Vec<JobId>, Vec<(JobId, StateKind)>);
 
 impl Selection {
+    /// Whether nothing is said of which.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.all && self.ids.is_empty() && self.queue.is_empty()
+    }
+
     /// The dead jobs that are meant, and those that were named and are not dead.
     pub(super) fn resolve(&self, ctx: &mut Ctx) -> Result<Meant, Failure> {
         if self.all || !self.queue.is_empty() {

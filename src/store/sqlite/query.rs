@@ -43,7 +43,8 @@ pub(super) fn dead(conn: &Connection, queues: &[QueueName], n: usize) -> rusqlit
 
 /// Which of these jobs there are, and where they stand.
 pub(super) fn standing_of(conn: &Connection, ids: &[IdRange]) -> rusqlite::Result<Vec<(JobId, StateKind)>> {
-    let mut query = conn.prepare_cached("select id, state from job where id between :first and :last and state <> 'dropped'")?;
+    let mut query =
+        conn.prepare_cached("select id, state from job where id between :first and :last and state <> 'dropped'")?;
     let mut standings = Vec::new();
     for range in ids {
         let params = named_params! { ":first": range.first, ":last": range.last };

@@ -11,8 +11,8 @@ use super::presence::FileId;
 use super::{place, terms, wish};
 use crate::clock::{self, Timestamp, Uptime};
 use crate::job::{
-    Attempt, Command, Context, DropId, EnvVars, EventId, JobId, Labels, Outcome, QueueName, QueueSettings, Rate, Reason,
-    Report, StateKind, Stream, Token, Topic, TopicPattern, Usage, Wish, WorkerId,
+    Attempt, Command, Context, DropId, EnvVars, EventId, JobId, Labels, Outcome, QueueName, QueueSettings, Rate,
+    Reason, Report, StateKind, Stream, Token, Topic, TopicPattern, Usage, Wish, WorkerId,
 };
 use crate::store::{Error, Result};
 

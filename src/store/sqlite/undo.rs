@@ -55,9 +55,8 @@ pub(super) fn drops(conn: &Connection) -> rusqlite::Result<Vec<DropRecord>> {
     let sql = "select drop_id, min(dropped_at) as at, count(*) as n_jobs from dropped
         group by drop_id
         order by drop_id desc";
-    let record = |row: &Row<'_>| {
-        Ok(DropRecord { id: row.get("drop_id")?, at: row.get("at")?, n_jobs: row.get("n_jobs")? })
-    };
+    let record =
+        |row: &Row<'_>| Ok(DropRecord { id: row.get("drop_id")?, at: row.get("at")?, n_jobs: row.get("n_jobs")? });
     conn.prepare_cached(sql)?.query_map([], record)?.collect()
 }
 
@@ -82,8 +81,9 @@ pub(super) fn restore(tx: &Txn<'_>, drop: DropId, now: Timestamp) -> Result<Vec<
 fn taken(conn: &Connection, drop: DropId) -> rusqlite::Result<Vec<(JobId, QueueName)>> {
     let sql = format!("select job_id, queue from dropped where drop_id = :drop order by job_id limit {PORTION}");
     let mut query = conn.prepare_cached(&sql)?;
-    let found: Vec<(JobId, QueueName)> =
-        query.query_map(named_params! { ":drop": drop }, |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    let found: Vec<(JobId, QueueName)> = query
+        .query_map(named_params! { ":drop": drop }, |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
     if let Some((last, _)) = found.last() {
         let sql = "delete from dropped where drop_id = :drop and job_id <= :last";
         conn.prepare_cached(sql)?.execute(named_params! { ":drop": drop, ":last": last })?;
