@@ -347,3 +347,156 @@ fn plain_words(error: &serde_json::Error) -> String {
     let words = text.split(" at line ").next().unwrap_or_default();
     format!("{words} (column {})", error.column())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::command::draft::Finisher;
+    use crate::job::{Backoff, Context, Jitter, JobId, KeyRule, Letter, NewJob, OnDuplicate, Terms};
+    use crate::render::letter::line;
+
+    /// Bytes without NUL, mostly no text.
+    fn word() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof!["[a-z \"\\\\\n]{0,5}".prop_map(String::into_bytes), prop::collection::vec(1..=255_u8, 0..6)]
+    }
+
+    fn full(word: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+        word.prop_map(|mut word| {
+            word.insert(0, b'w');
+            word
+        })
+    }
+
+    fn command() -> impl Strategy<Value = Option<Command>> {
+        let program = (full(word()), prop::collection::vec(word(), 0..3)).prop_map(|(program, mut words)| {
+            words.insert(0, program);
+            Command::Program(words)
+        });
+        prop::option::of(prop_oneof![full(word()).prop_map(Command::Shell), program])
+    }
+
+    fn env() -> impl Strategy<Value = EnvVars> {
+        let name = full(word()).prop_map(|name| name.into_iter().filter(|&byte| byte != b'=').collect());
+        prop::collection::vec((name, word()), 0..3)
+    }
+
+    fn pause() -> impl Strategy<Value = Duration> {
+        (0..200_000_000_u64).prop_map(Duration::from_millis)
+    }
+
+    fn at() -> impl Strategy<Value = Timestamp> {
+        (0..4_000_000_000_000_i64).prop_map(Timestamp::from_millis)
+    }
+
+    fn terms() -> impl Strategy<Value = Terms> {
+        let backoff = prop_oneof![
+            (pause(), pause()).prop_map(|(base, more)| Backoff::Exponential { base, cap: base + more }),
+            pause().prop_map(Backoff::Fixed),
+            prop::collection::vec(pause(), 1..3).prop_map(Backoff::List),
+        ];
+        let jitter = prop::sample::select(vec![Jitter::None, Jitter::Half, Jitter::Full]);
+        let dead_on = prop::collection::vec((1..100, 0..100).prop_map(|(first, more)| first..=first + more), 0..3);
+        let timeout = prop::option::of(pause().prop_map(|pause| pause + Duration::from_millis(1)));
+        (backoff, jitter, dead_on, timeout, pause()).prop_map(|(backoff, jitter, dead_on, timeout, kill_after)| Terms {
+            backoff,
+            jitter,
+            dead_on,
+            timeout,
+            kill_after,
+        })
+    }
+
+    fn job() -> impl Strategy<Value = NewJob> {
+        let key = ("[^a]{1,5}", prop::option::of(at())).prop_map(|(key, held_until)| KeyRule {
+            key,
+            held_until,
+            on_duplicate: OnDuplicate::Return,
+        });
+        let labels = prop::collection::btree_map("[a-z.]{1,4}", ".{0,4}", 0..3);
+        let payload = prop::option::of(prop::collection::vec(any::<u8>(), 0..6));
+        let what = (command(), payload, env(), labels, prop::option::of(key));
+        let how = (full(word()), env(), terms(), -100..=100, 1..=1000_u32);
+        let when = (at(), prop::option::of(at()));
+        (what, how, when).prop_map(
+            |(
+                (command, payload, env, labels, key),
+                (folder, kept, terms, priority, max_attempts),
+                (due, expires_at),
+            )| NewJob {
+                queue: QueueName::new("mail").expect("a name"),
+                command,
+                payload,
+                key,
+                priority,
+                due: Due::At(due),
+                expires_at,
+                max_attempts,
+                labels,
+                env,
+                context: Arc::new(Context { cwd: [b"/", folder.as_slice()].concat(), env: kept, terms }),
+            },
+        )
+    }
+
+    fn past() -> impl Strategy<Value = Past> {
+        let last = (
+            prop::sample::select(Outcome::ALL.to_vec()),
+            any::<Option<i32>>(),
+            any::<Option<i32>>(),
+            any::<Option<String>>(),
+        )
+            .prop_map(|(outcome, exit_code, signal, error)| Ending { outcome, exit_code, signal, error });
+        let progress =
+            (0..=100_u8, any::<Option<String>>()).prop_map(|(percent, message)| Progress { percent, message });
+        let when = (at(), prop::option::of(at()), at());
+        let counts = (0..=MAX_COUNT, 0..=MAX_COUNT, 0..=MAX_COUNT);
+        let why = (prop::sample::select(Reason::ALL.to_vec()), prop::option::of(last), prop::option::of(progress));
+        (when, counts, why, any::<bool>()).prop_map(
+            |((created_at, started_at, died_at), (attempt, crashes, snoozes), (reason, last, progress), holds_key)| {
+                Past {
+                    created_at,
+                    started_at,
+                    died_at,
+                    reason,
+                    last,
+                    attempt,
+                    crashes,
+                    snoozes,
+                    progress,
+                    holds_key,
+                    delivery: None,
+                }
+            },
+        )
+    }
+
+    fn reader(is_for_dead: bool) -> Reader {
+        let (queue, cwd, now) = (QueueName::default(), PathBuf::from("/"), Timestamp::from_millis(5));
+        Reader { queue, cwd, now, zone: || TimeZone::UTC, key: None, is_for_dead }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_exported_is_read_back_as_it_was((job, past) in (job(), past())) {
+            let letter = Letter { job, past };
+            let line = line(JobId::new(7).expect("a number"), &letter);
+            prop_assert!(!line.contains('\n'));
+            let DeadDraft { draft, past, expires_at } = reader(true).dead(line.as_bytes()).expect(&line);
+            let mut job = Finisher::new(Timestamp::from_millis(5)).finish(draft);
+            job.expires_at = expires_at;
+            prop_assert_eq!(format!("{:?}", Letter { job, past }), format!("{letter:?}"), "{}", line);
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_to_run_here_needs_its_folder_and_one_that_is_dead_does_not() {
+        let line = br#"{"shell":"true","cwd":"/no/such/folder","reason":"expired","died_at":"@5"}"#;
+        assert!(reader(false).draft(line).expect_err("no folder").contains("/no/such/folder"));
+        assert_eq!(reader(true).dead(line).ok().map(|dead| dead.draft.cwd), Some("/no/such/folder".into()));
+    }
+}
