@@ -14,11 +14,12 @@ fn with_odd() -> Sandbox {
     let queue = Sandbox::new();
     let folder = queue.path(OsStr::from_bytes(b"fold\xe9r"));
     std::fs::create_dir(&folder).expect("a folder");
-    let mut words: Vec<&OsStr> = "push -Q odd --max-attempts 1 --priority 7 --key k --key-ttl 1h -l a=b --backoff list:1s,1500ms
+    let mut words: Vec<&OsStr> =
+        "push -Q odd --max-attempts 1 --priority 7 --key k --key-ttl 1h -l a=b --backoff list:1s,1500ms
         --jitter none --dead-on 65,70-78 --timeout 9s --kill-after 1500ms --cwd"
-        .split_whitespace()
-        .map(OsStr::new)
-        .collect();
+            .split_whitespace()
+            .map(OsStr::new)
+            .collect();
     let env = [b"X=".as_slice(), HOSTILE].concat();
     words.extend([folder.as_os_str(), "--env".as_ref(), OsStr::from_bytes(&env), "--payload".as_ref()]);
     words.extend([OsStr::from_bytes(HOSTILE), "--".as_ref(), "sh".as_ref(), "-c".as_ref()]);
@@ -61,12 +62,12 @@ fn an_export_that_is_imported_dead_is_exported_alike() {
 #[test]
 fn an_export_that_is_imported_runs_as_it_did() {
     let queue = with_odd();
-    let before = [1, 2, 3].map(|id| queue.qctl(&format!("logs {id}")).bytes());
+    let before = [1, 2, 3].map(|id| queue.qctl(&format!("logs {id}")).bytes().to_vec());
     assert!(before[0].ends_with(b"fold\xe9r\n") && before[0].starts_with(HOSTILE));
     let exported = queue.qctl("dlq export").succeeds().out();
     queue.qctl_fed("--db other.db import", exported.as_bytes()).succeeds().prints("1\n2\n3\n");
     queue.qctl("--db other.db work --drain").succeeds();
-    assert_eq!([1, 2, 3].map(|id| queue.qctl(&format!("--db other.db logs {id}")).bytes()), before);
+    assert_eq!([1, 2, 3].map(|id| queue.qctl(&format!("--db other.db logs {id}")).bytes().to_vec()), before);
     let again = lines(&queue.qctl("--db other.db dlq export").succeeds().out());
     let runs_alike = |of: &serde_json::Value| {
         let told = ["created_at", "run_at", "started_at", "died_at", "holds_key"];
@@ -75,7 +76,10 @@ fn an_export_that_is_imported_runs_as_it_did() {
         of
     };
     let mut wanted = lines(&exported);
-    assert_eq!(again.iter().map(runs_alike).collect::<Vec<_>>(), wanted.iter_mut().map(|of| runs_alike(of)).collect::<Vec<_>>());
+    assert_eq!(
+        again.iter().map(runs_alike).collect::<Vec<_>>(),
+        wanted.iter_mut().map(|of| runs_alike(of)).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -106,7 +110,13 @@ fn a_drop_can_be_undone_and_everything_is_there_again() {
     let queue = with_odd();
     queue.push("-Q steps --max-attempts 1 'qctl step big -- head -c 3000000 /dev/zero >/dev/null; echo out; exit 3'");
     queue.qctl("work --drain").succeeds();
-    let all = |id: i64| (queue.job(id), queue.qctl(&format!("logs {id}")).bytes(), queue.qctl(&format!("step list {id}")).out());
+    let all = |id: i64| {
+        (
+            queue.job(id),
+            queue.qctl(&format!("logs {id}")).bytes().to_vec(),
+            queue.qctl(&format!("step list {id}")).out(),
+        )
+    };
     let before = [1, 4].map(all);
     queue.qctl("dlq undo").exits(3).says("there is nothing to bring back");
     queue.qctl("dlq undo --list").succeeds().prints("");
@@ -193,7 +203,10 @@ fn editor(queue: &Sandbox, script: &str) {
 #[test]
 fn requeue_with_edit_changes_the_payload_or_else_the_command_and_the_old_one_is_kept() {
     let queue = with_odd();
-    editor(&queue, "stat -c %a \"$1\" \"$(dirname \"$1\")\" >>modes; echo \"$1\" >>names; sed -i 's/to: a/to: b/; s/exit 3/exit 0/' \"$1\"");
+    editor(
+        &queue,
+        "stat -c %a \"$1\" \"$(dirname \"$1\")\" >>modes; echo \"$1\" >>names; sed -i 's/to: a/to: b/; s/exit 3/exit 0/' \"$1\"",
+    );
     queue.sh("EDITOR=./editor qctl dlq requeue 2-3 --edit").succeeds().prints("").says_nothing();
     assert_eq!(queue.read("modes"), "600\n700\n600\n700\n");
     assert!(queue.read("names").lines().all(|name| !std::path::Path::new(name).exists()));
@@ -218,7 +231,11 @@ fn an_editor_that_changes_nothing_or_fails_changes_nothing() {
         editor(&queue, script);
         queue.sh("VISUAL=./editor EDITOR=false qctl dlq requeue 3 --edit").exits(4).says(said);
     }
-    queue.sh("EDITOR=./editor qctl dlq requeue 1 3 --edit").exits(4).says("the payload of job 1 is no text").says("--set-payload");
+    queue
+        .sh("EDITOR=./editor qctl dlq requeue 1 3 --edit")
+        .exits(4)
+        .says("the payload of job 1 is no text")
+        .says("--set-payload");
     queue.qctl("dlq requeue 3 --edit").exits(4).says("nobody can edit here");
     queue.qctl("dlq requeue 3 --edit --set-payload x").exits(2);
     queue.sh("EDITOR=false qctl dlq requeue 3 --edit --dry-run").succeeds().says("would requeue 1 job");

@@ -12,6 +12,9 @@ use crate::job::{
 };
 use crate::store::{Buried, PushOutcome, Removed, Retried};
 
+/// A job, its steps, its output, its payload, and who bears its label.
+type Left = (Option<Job>, Vec<StepPath>, Vec<Chunk>, Option<Vec<u8>>, Vec<JobId>);
+
 impl Bench<'_> {
     /// Pushes a job that dies at its first attempt, with output and a recorded step.
     fn die(&mut self, job: NewJob) -> JobId {
@@ -41,7 +44,7 @@ impl Bench<'_> {
     }
 
     /// All that a job left.
-    fn all_of(&mut self, id: JobId) -> (Option<Job>, Vec<StepPath>, Vec<Chunk>, Option<Vec<u8>>, Vec<JobId>) {
+    fn all_of(&mut self, id: JobId) -> Left {
         let steps = self.store.steps(id).expect("the steps").into_iter().map(|step| step.path).collect();
         let output = self.store.output(id, Token::new(1), Stream::Stdout, 0).expect("the output");
         let labelled = Filter { labels: vec![("team".to_owned(), "x".to_owned())], ..Filter::default() };
