@@ -28,7 +28,9 @@ use super::{Answer, Ctx};
 Examples:
   qctl dlq list
   qctl dlq show 42
-  qctl dlq requeue -Q mail")]
+  qctl dlq requeue -Q mail
+  qctl dlq drop 42
+  qctl dlq undo                   bring back what was dropped last")]
 pub(crate) struct Dlq {
     #[command(subcommand)]
     verb: Verb,

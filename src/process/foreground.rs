@@ -19,7 +19,9 @@ use signal_hook::{flag, low_level};
 /// Where it could not be started.
 pub fn run_in_foreground(line: &OsStr, argument: &OsStr) -> io::Result<Option<String>> {
     let ignored = [SIGINT, SIGQUIT].map(|signal| flag::register(signal, Arc::new(AtomicBool::new(false))));
-    let mut script = line.to_owned();
+    // The shell leaves it to the command, too: a trap is not passed on.
+    let mut script = OsString::from("trap : INT QUIT; ");
+    script.push(line);
     script.push(" \"$1\"");
     let words: [&OsStr; 4] = [OsStr::new("-c"), &script, OsStr::new("sh"), argument];
     let status = Command::new("/bin/sh").args(words.map(OsString::from)).status();

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::{Sandbox, schema};
+use crate::support::{Sandbox, Terminal, schema};
 
 /// Bytes that no text has, and characters that mean something to JSON, shells and terminals.
 const HOSTILE: &[u8] = b"\xff\xf0\x28 \"\\ \x1b[31m'$(x)\n\t=";
@@ -291,4 +291,27 @@ fn a_drop_that_is_killed_has_dropped_nothing_that_cannot_be_brought_back() {
     }
     assert_eq!(queue.qctl("dlq list --limit 100000").out().lines().count(), 30_000);
     queue.qctl("doctor").succeeds();
+}
+
+#[test]
+fn ctrl_c_is_left_to_the_editor() {
+    let queue = with_odd();
+    editor(&queue, "trap 'echo > hit' INT; echo ready; while [ ! -e hit ]; do sleep 0.02; done; echo 'to: b' > \"$1\"");
+    let mut edits = queue.terminal((120, 30), "EDITOR=./editor exec qctl dlq requeue 3 --edit");
+    edits.waits_for("ready");
+    edits.types(Terminal::CTRL_C);
+    edits.succeeds();
+    queue.qctl("work --drain").succeeds();
+    assert_eq!(queue.state(3), "succeeded");
+}
+
+#[test]
+fn a_backup_has_what_was_dropped_and_can_bring_it_back() {
+    let queue = with_odd();
+    queue.qctl("dlq drop 2 3").succeeds();
+    queue.qctl("backup copy.db").succeeds();
+    queue.qctl("--db copy.db dlq undo").succeeds();
+    assert_eq!(queue.qctl("--db copy.db dlq list").succeeds().out().lines().count(), 3);
+    // Nothing but that one of them holds its key.
+    assert_eq!(queue.qctl("--db copy.db doctor").out().lines().count(), 1);
 }

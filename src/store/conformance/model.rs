@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
     Due, Ending, Job, JobChange, JobId, KeyRule, Lease, NewJob, OnDuplicate, Outcome, Progress, QueueName,
-    QueueSettings, Reason, Retention, Settlement, State, StateKind, Token, Verdict, Wish, WorkerId,
+    QueueSettings, Reason, Restored, Retention, Settlement, State, StateKind, Token, Verdict, Wish, WorkerId,
 };
 use crate::store::{Cancelled, PushOutcome, Pushed, Removed, Retried, Serving, Settled, Standing, Updated};
 
@@ -23,6 +23,8 @@ pub(super) struct Entry {
     pub(super) token: i64,
     /// Until when it holds its key once it has ended.
     key_until: Option<Timestamp>,
+    /// Whether another had its key when it was brought back.
+    is_without_key: bool,
     payload: Option<Vec<u8>>,
     pub(super) timeout: Option<Duration>,
     /// Who runs it.
@@ -40,7 +42,7 @@ impl Entry {
 
     fn holds(&self, key: &str, now: Timestamp) -> bool {
         let is_over = self.kind().is_final() && self.key_until.is_none_or(|until| until <= now);
-        self.job.key.as_deref() == Some(key) && !is_over
+        self.job.key.as_deref() == Some(key) && !is_over && !self.is_without_key
     }
 
     fn lease(&self) -> Lease {
@@ -91,6 +93,8 @@ pub(super) struct Model {
     pub(super) jobs: BTreeMap<JobId, Entry>,
     pub(super) queues: BTreeMap<QueueName, Shelf>,
     pub(super) workers: BTreeMap<WorkerId, Hand>,
+    /// What was dropped and can be brought back.
+    dropped: Vec<Vec<Entry>>,
     last_id: i64,
 }
 
@@ -303,6 +307,7 @@ impl Model {
         let entry = self.jobs.get_mut(&id).expect("it was there");
         (entry.job.attempt, entry.job.crashes, entry.job.expires_at) = (0, 0, None);
         entry.job.snoozes = 0;
+        entry.is_without_key = false;
         entry.wait_from(now);
         Retried::Ready
     }
@@ -343,6 +348,33 @@ impl Model {
         forgotten.retain(|id| self.jobs.get(id).is_some_and(|entry| states.contains(&entry.kind())));
         self.jobs.retain(|id, _| !forgotten.contains(id));
         forgotten
+    }
+
+    pub(super) fn drop_dead(&mut self, ids: &[JobId]) -> Vec<JobId> {
+        let is_dead = |entry: &mut Entry| entry.kind() == StateKind::Dead;
+        let dropped: Vec<Entry> = ids
+            .iter()
+            .filter_map(|&id| self.jobs.get_mut(&id).is_some_and(is_dead).then(|| self.jobs.remove(&id))?)
+            .collect();
+        let ids = dropped.iter().map(|entry| entry.job.id).collect();
+        self.dropped.extend((!dropped.is_empty()).then_some(dropped));
+        ids
+    }
+
+    /// Brings back what was dropped last.
+    pub(super) fn restore(&mut self, now: Timestamp) -> Vec<Restored> {
+        let mut entries = self.dropped.pop().unwrap_or_default();
+        entries.sort_by_key(|entry| entry.job.id);
+        let mut restored = Vec::new();
+        for mut entry in entries {
+            let key = entry.job.key.clone().filter(|key| entry.holds(key, now));
+            let holder = key.and_then(|key| self.holder(&entry.job.queue, &key, now)).map(|holder| holder.job.id);
+            entry.is_without_key |= holder.is_some();
+            restored.push(Restored { id: entry.job.id, holder });
+            self.queues.entry(entry.job.queue.clone()).or_default();
+            self.jobs.insert(entry.job.id, entry);
+        }
+        restored
     }
 
     /// How many finished jobs go; those that ended first go first.
@@ -431,5 +463,15 @@ fn fresh(id: JobId, token: i64, new: &NewJob, now: Timestamp) -> Entry {
     };
     let key_until = new.key.as_ref().and_then(|rule| rule.held_until);
     let (payload, timeout) = (new.payload.clone(), new.context.terms.timeout);
-    Entry { job, token, key_until, payload, timeout, worker: None, wish: None, attempts: Vec::new() }
+    Entry {
+        job,
+        token,
+        key_until,
+        is_without_key: false,
+        payload,
+        timeout,
+        worker: None,
+        wish: None,
+        attempts: Vec::new(),
+    }
 }

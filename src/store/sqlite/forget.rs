@@ -53,8 +53,9 @@ pub(super) fn erase(tx: &Txn<'_>, id: JobId) -> Result<()> {
     let (first, end) = piece_ids(id);
     let mut query = tx.prepare_cached("select event_id from job where id = :id").explain(tx.path())?;
     let event = query.query_row(named_params! { ":id": id }, |row| row.get(0)).optional().explain(tx.path())?;
-    revision::drop_own_payload(tx, id).explain(tx.path())?;
-    if let Some(event) = event.flatten() {
+    let event: Option<i64> = event.flatten();
+    revision::drop_own_payload(tx, id, event.is_some()).explain(tx.path())?;
+    if let Some(event) = event {
         topic::give_up(tx, event).explain(tx.path())?;
     }
     for sql in [

@@ -38,7 +38,7 @@ fn revise(tx: &Txn<'_>, id: JobId, new: &Part, now: Timestamp) -> Result<()> {
     note(tx, id, &old, now).explain(tx.path())?;
     match new {
         Part::Payload(body) => {
-            drop_own_payload(tx, id).explain(tx.path())?;
+            drop_own_payload(tx, id, is_delivery(tx, id).explain(tx.path())?).explain(tx.path())?;
             let payload_id = body.as_deref().map(|body| add_payload(tx, body)).transpose()?;
             let sql = "update job set payload_id = :payload_id where id = :id";
             let mut update = tx.prepare_cached(sql).explain(tx.path())?;
@@ -71,18 +71,19 @@ fn note(conn: &Connection, id: JobId, old: &Part, now: Timestamp) -> rusqlite::R
     Ok(())
 }
 
-/// Removes the payload of a job, unless it is that of the event whose delivery the job is.
-pub(super) fn drop_own_payload(conn: &Connection, id: JobId) -> rusqlite::Result<()> {
+fn is_delivery(conn: &Connection, id: JobId) -> rusqlite::Result<bool> {
     let sql = "select event_id is not null from job where id = :id";
-    let is_delivery: Option<bool> =
-        conn.prepare_cached(sql)?.query_row(named_params! { ":id": id }, |row| row.get(0)).optional()?;
-    let sql = match is_delivery {
-        Some(true) => {
-            "delete from payload where id = (
-               select payload_id from job
-               where id = :id and payload_id is not (select payload_id from event where event.id = event_id))"
-        }
-        Some(false) | None => "delete from payload where id = (select payload_id from job where id = :id)",
+    conn.prepare_cached(sql)?.query_row(named_params! { ":id": id }, |row| row.get(0))
+}
+
+/// Removes the payload of a job, unless it is that of the event whose delivery the job is.
+pub(super) fn drop_own_payload(conn: &Connection, id: JobId, is_delivery: bool) -> rusqlite::Result<()> {
+    let sql = if is_delivery {
+        "delete from payload where id = (
+           select payload_id from job
+           where id = :id and payload_id is not (select payload_id from event where event.id = event_id))"
+    } else {
+        "delete from payload where id = (select payload_id from job where id = :id)"
     };
     conn.prepare_cached(sql)?.execute(named_params! { ":id": id })?;
     Ok(())

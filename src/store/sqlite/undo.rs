@@ -93,10 +93,11 @@ fn taken(conn: &Connection, drop: DropId) -> rusqlite::Result<Vec<(JobId, QueueN
 
 /// Marks a job as dead again. It takes its key again unless another job has it.
 fn restore_one(tx: &Txn<'_>, id: JobId, queue_id: i64, now: Timestamp) -> Result<Restored> {
-    let sql = "select key from job where id = :id and key_holds = 0";
+    // A dead job holds its key until a certain time and no longer.
+    let sql = "select key from job where id = :id and key_holds = 0 and key_until > :now";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;
     let key: Option<String> =
-        query.query_row(named_params! { ":id": id }, |row| row.get(0)).optional().explain(tx.path())?;
+        query.query_row(named_params! { ":id": id, ":now": now }, |row| row.get(0)).optional().explain(tx.path())?;
     let holder = match &key {
         Some(key) => holder(tx, queue_id, key, now)?,
         None => None,
