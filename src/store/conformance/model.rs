@@ -3,6 +3,7 @@
 //! No index, no counter, no lazy step: whatever can be found out by looking at every job is. It keeps to
 //! the words of the trait and knows nothing of how an engine does it.
 
+mod dropped;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
     Due, Ending, Job, JobChange, JobId, KeyRule, Lease, NewJob, OnDuplicate, Outcome, Progress, QueueName,
-    QueueSettings, Reason, Restored, Retention, Settlement, State, StateKind, Token, Verdict, Wish, WorkerId,
+    QueueSettings, Reason, Retention, Settlement, State, StateKind, Token, Verdict, Wish, WorkerId,
 };
 use crate::store::{Cancelled, PushOutcome, Pushed, Removed, Retried, Serving, Settled, Standing, Updated};
 
@@ -348,33 +349,6 @@ impl Model {
         forgotten.retain(|id| self.jobs.get(id).is_some_and(|entry| states.contains(&entry.kind())));
         self.jobs.retain(|id, _| !forgotten.contains(id));
         forgotten
-    }
-
-    pub(super) fn drop_dead(&mut self, ids: &[JobId]) -> Vec<JobId> {
-        let is_dead = |entry: &mut Entry| entry.kind() == StateKind::Dead;
-        let dropped: Vec<Entry> = ids
-            .iter()
-            .filter_map(|&id| self.jobs.get_mut(&id).is_some_and(is_dead).then(|| self.jobs.remove(&id))?)
-            .collect();
-        let ids = dropped.iter().map(|entry| entry.job.id).collect();
-        self.dropped.extend((!dropped.is_empty()).then_some(dropped));
-        ids
-    }
-
-    /// Brings back what was dropped last.
-    pub(super) fn restore(&mut self, now: Timestamp) -> Vec<Restored> {
-        let mut entries = self.dropped.pop().unwrap_or_default();
-        entries.sort_by_key(|entry| entry.job.id);
-        let mut restored = Vec::new();
-        for mut entry in entries {
-            let key = entry.job.key.clone().filter(|key| entry.holds(key, now));
-            let holder = key.and_then(|key| self.holder(&entry.job.queue, &key, now)).map(|holder| holder.job.id);
-            entry.is_without_key |= holder.is_some();
-            restored.push(Restored { id: entry.job.id, holder });
-            self.queues.entry(entry.job.queue.clone()).or_default();
-            self.jobs.insert(entry.job.id, entry);
-        }
-        restored
     }
 
     /// How many finished jobs go; those that ended first go first.
