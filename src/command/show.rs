@@ -30,7 +30,7 @@ impl Show {
         match ctx.ui.format {
             Format::Json => {
                 let mut value = json::job_with_attempts(&job, &attempts);
-                value["revisions"] = letter::revisions(&revisions);
+                letter::set_revisions(&mut value, &revisions);
                 ctx.ui.print(&json::document("job", value))?;
             }
             Format::Table | Format::Plain => {

@@ -108,8 +108,14 @@ fn tell_past(set: &mut Set<'_>, past: &Past, (due, expires_at): (Due, Option<Tim
     set("subscription", of.map(|of| of.subscription.as_str()).into());
 }
 
-/// What was replaced in a job, the first time first.
-pub fn revisions(revisions: &[Revision]) -> Value {
+/// Adds what was replaced in a job, the first time first, where anything was.
+pub fn set_revisions(value: &mut Value, revisions: &[Revision]) {
+    if !revisions.is_empty() {
+        value["revisions"] = self::revisions(revisions);
+    }
+}
+
+fn revisions(revisions: &[Revision]) -> Value {
     let one = |revision: &Revision| {
         let mut value = json!({ "at": words::utc(revision.at), "what": what(&revision.old) });
         match &revision.old {

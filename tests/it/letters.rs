@@ -240,7 +240,7 @@ fn an_editor_that_changes_nothing_or_fails_changes_nothing() {
     queue.qctl("dlq requeue 3 --edit --set-payload x").exits(2);
     queue.sh("EDITOR=false qctl dlq requeue 3 --edit --dry-run").succeeds().says("would requeue 1 job");
     assert_eq!(queue.ids("dead"), [1, 2, 3]);
-    assert_eq!(queue.job(3)["revisions"], serde_json::json!([]));
+    assert!(queue.job(3)["revisions"].is_null());
 }
 
 #[test]

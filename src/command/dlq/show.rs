@@ -35,7 +35,7 @@ impl Show {
         let revisions = store.revisions(self.id)?;
         if ctx.ui.format == Format::Json {
             let mut value = json::job_with_attempts(&job, &attempts);
-            value["revisions"] = letter::revisions(&revisions);
+            letter::set_revisions(&mut value, &revisions);
             ctx.ui.print(&json::document("job", value))?;
             return Ok(Exit::Done);
         }

@@ -344,13 +344,6 @@ impl Model {
         Updated::Done(entry.kind())
     }
 
-    pub(super) fn forget(&mut self, ids: &[JobId], states: &[StateKind]) -> Vec<JobId> {
-        let mut forgotten = ids.to_vec();
-        forgotten.retain(|id| self.jobs.get(id).is_some_and(|entry| states.contains(&entry.kind())));
-        self.jobs.retain(|id, _| !forgotten.contains(id));
-        forgotten
-    }
-
     /// How many finished jobs go; those that ended first go first.
     pub(super) fn prune(&mut self, queue: &QueueName, keep: &Retention, now: Timestamp) -> usize {
         let is_finished = |entry: &&Entry| {

@@ -1,10 +1,17 @@
-//! Dropping dead jobs and bringing them back.
+//! Forgetting jobs, and dropping dead ones so that they can be brought back.
 
 use super::{Entry, Model};
 use crate::clock::Timestamp;
 use crate::job::{JobId, Restored, StateKind};
 
 impl Model {
+    pub(in super::super) fn forget(&mut self, ids: &[JobId], states: &[StateKind]) -> Vec<JobId> {
+        let mut forgotten = ids.to_vec();
+        forgotten.retain(|id| self.jobs.get(id).is_some_and(|entry| states.contains(&entry.kind())));
+        self.jobs.retain(|id, _| !forgotten.contains(id));
+        forgotten
+    }
+
     pub(in super::super) fn drop_dead(&mut self, ids: &[JobId]) -> Vec<JobId> {
         let is_dead = |entry: &mut Entry| entry.kind() == StateKind::Dead;
         let dropped: Vec<Entry> = ids
