@@ -219,6 +219,16 @@ pub fn step_key() -> Option<String> {
     Some(var("QCTL_STEP_KEY")?.to_string_lossy().into_owned())
 }
 
+/// The user's editor, as a shell line; `None` where none is set.
+pub fn editor() -> Option<OsString> {
+    var("VISUAL").or_else(|| var("EDITOR"))
+}
+
+/// Where files lie that nobody needs for long: the user's own place for them, else everybody's.
+pub fn temporary_folder() -> PathBuf {
+    var("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir()).unwrap_or_else(env::temp_dir)
+}
+
 /// The working directory.
 ///
 /// # Errors

@@ -18,6 +18,9 @@ use crate::job::{
 /// otherwise go round for ever. Sidekiq's super_fetch draws the line at the same number.
 pub const MAX_CRASHES: u32 = 3;
 
+/// How long dead jobs that were dropped can be brought back. The help and the guide say "a day".
+pub const UNDO: Duration = Duration::from_secs(24 * 3600);
+
 /// How often a worker renews its lease, as a share of it: two beats may be missed.
 const BEATS_PER_LEASE: u32 = 3;
 

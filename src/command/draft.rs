@@ -26,10 +26,14 @@ pub(super) struct Draft {
     pub(super) key: Option<Key>,
     /// How long after the push a finished job holds its key.
     pub(super) key_ttl: Option<Duration>,
+    /// Until when, where that is said by itself.
+    pub(super) key_until: Option<Option<Timestamp>>,
     pub(super) on_duplicate: OnDuplicate,
     pub(super) due: Due,
     pub(super) expires: Option<Duration>,
     pub(super) env: EnvVars,
+    /// The variables that are kept, where they are not those of here.
+    pub(super) kept_env: Option<EnvVars>,
     pub(super) cwd: PathBuf,
     pub(super) labels: Labels,
     /// What it says of the things that a queue may set.
@@ -45,10 +49,12 @@ impl Draft {
             payload: None,
             key: None,
             key_ttl: Some(Defaults::KEY_TTL),
+            key_until: None,
             on_duplicate: OnDuplicate::Return,
             due: Due::Now,
             expires: None,
             env: EnvVars::new(),
+            kept_env: None,
             cwd,
             labels: Labels::new(),
             own: QueueSettings::default(),
@@ -99,7 +105,7 @@ impl Finisher {
     pub(super) fn finish(&mut self, draft: Draft) -> NewJob {
         let queue = self.settings.get(&draft.queue).cloned().unwrap_or_default();
         let now = self.now;
-        let held_until = draft.key_ttl.map(|ttl| now.plus(ttl));
+        let held_until = draft.key_until.unwrap_or_else(|| draft.key_ttl.map(|ttl| now.plus(ttl)));
         let on_duplicate = draft.on_duplicate;
         let cwd = draft.cwd.into_os_string().into_vec();
         let deed = (draft.command.as_ref(), draft.payload.as_deref(), cwd.as_slice());
@@ -108,7 +114,8 @@ impl Finisher {
             Key::Auto => key::auto(deed.0, deed.1, deed.2),
             Key::OfStep(step) => self.number(&draft.queue, key::of_step(&step, deed, &draft.env, &draft.labels)),
         });
-        let context = Context { terms: draft.own.terms(&queue), cwd, env: self.kept.clone() };
+        let context =
+            Context { terms: draft.own.terms(&queue), cwd, env: draft.kept_env.unwrap_or_else(|| self.kept.clone()) };
         NewJob {
             queue: draft.queue,
             command: draft.command,

@@ -168,7 +168,7 @@ pub(super) fn named_variable(text: &OsString) -> Result<(Vec<u8>, Vec<u8>), Fail
 }
 
 /// The same for text, as `import` has it.
-pub(super) fn set_variables(env: std::collections::BTreeMap<String, String>) -> Result<EnvVars, String> {
+pub(super) fn set_variables(env: Vec<(String, String)>) -> Result<EnvVars, String> {
     env.into_iter()
         .map(|(name, value)| {
             let is_bad = name.is_empty() || name.contains('=') || name.contains('\0') || value.contains('\0');

@@ -17,7 +17,8 @@ use crate::ui::Format;
 /// 100,000 jobs unless they do). Only succeeded and cancelled jobs are forgotten, with their output;
 /// dead ones wait for your decision, and a job that still holds its key is kept until it does not. The
 /// file does not shrink, its room is used again. Events are forgotten by what their topics say (topic set
-/// --keep; a week unless they do), unless a queue or an age is given.
+/// --keep; a week unless they do), and dead jobs that were dropped a day ago for good, unless a queue or an age is
+/// given.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -61,26 +62,50 @@ impl Prune {
                 }
             }
         }
-        let n_events = self.prune_events(ctx)?;
-        if !self.dry_run && n_forgotten + n_events > 0 {
+        let (n_events, n_dropped) = (self.prune_events(ctx)?, self.forget_dropped(ctx)?);
+        if !self.dry_run && n_forgotten + n_events + n_dropped > 0 {
             // Once for all portions, and before anyone is told: what is gone stays gone.
             ctx.store()?.make_durable()?;
         }
         if ctx.ui.format == Format::Json {
             let key = if self.dry_run { "would_prune" } else { "pruned" };
-            ctx.ui.print(&serde_json::json!({ "v": 1, key: n_forgotten, "events": n_events }).to_string())?;
+            ctx.ui.print(
+                &serde_json::json!({ "v": 1, key: n_forgotten, "events": n_events, "dropped": n_dropped }).to_string(),
+            )?;
         }
-        let mut jobs = words::count(n_forgotten, "job");
+        let mut what = vec![words::count(n_forgotten, "job")];
         if n_events > 0 {
-            jobs = format!("{jobs} and {}", words::count(n_events, "event"));
+            what.push(words::count(n_events, "event"));
         }
+        if n_dropped > 0 {
+            what.push(format!("{} that were dropped", words::count(n_dropped, "job")));
+        }
+        let what = what.join(" and ");
         if self.dry_run {
-            ctx.ui.say(format_args!("would forget {jobs}"));
+            ctx.ui.say(format_args!("would forget {what}"));
         } else {
             ctx.ring()?;
-            ctx.ui.hint(format_args!("forgot {jobs}"));
+            ctx.ui.hint(format_args!("forgot {what}"));
         }
         Ok(Exit::Done)
+    }
+
+    /// What was dropped is kept for a day, whatever its queue says.
+    fn forget_dropped(&self, ctx: &mut Ctx) -> Result<usize, Failure> {
+        if !self.queue.is_empty() || self.older_than.is_some() {
+            return Ok(0);
+        }
+        let before = ctx.now().minus(policy::UNDO);
+        if self.dry_run {
+            return Ok(ctx.store()?.drops()?.iter().filter(|drop| drop.at < before).map(|drop| drop.n_jobs).sum());
+        }
+        let mut n_forgotten = 0;
+        loop {
+            match ctx.store()?.forget_dropped(before)? {
+                0 => return Ok(n_forgotten),
+                n => n_forgotten += n,
+            }
+        }
     }
 
     /// Events are of no queue, and kept by what their topics say.

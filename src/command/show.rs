@@ -5,7 +5,7 @@ use clap_complete::ArgValueCandidates;
 use super::{Answer, Ctx, complete, selection, value};
 use crate::exit::Exit;
 use crate::job::JobId;
-use crate::render::{detail, json};
+use crate::render::{detail, json, letter};
 use crate::ui::Format;
 
 /// Show everything about one job, with its attempts
@@ -26,10 +26,17 @@ impl Show {
         let Some(job) = store.job(self.id)? else { return Err(selection::unknown(self.id.into())) };
         let context = store.context(self.id)?;
         let attempts = store.attempts(self.id)?;
+        let revisions = store.revisions(self.id)?;
         match ctx.ui.format {
-            Format::Json => ctx.ui.print(&json::document("job", json::job_with_attempts(&job, &attempts)))?,
+            Format::Json => {
+                let mut value = json::job_with_attempts(&job, &attempts);
+                letter::set_revisions(&mut value, &revisions);
+                ctx.ui.print(&json::document("job", value))?;
+            }
             Format::Table | Format::Plain => {
-                ctx.ui.print(&detail::job(&job, context.as_ref(), &attempts, &ctx.ui.look))?;
+                let look = &ctx.ui.look;
+                let text = detail::job(&job, context.as_ref(), &attempts, look);
+                ctx.ui.print(&(text + &letter::revised(self.id, &revisions, look)))?;
             }
         }
         Ok(Exit::Done)

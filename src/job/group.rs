@@ -29,6 +29,11 @@ impl GroupName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it may have been made of a cause.
+    pub fn is_of_cause(&self) -> bool {
+        self.0.len() == 8 && self.0.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
 }
 
 impl fmt::Display for GroupName {

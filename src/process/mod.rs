@@ -7,14 +7,15 @@
 //!   large worker. Nothing here may use `pre_exec`, other users, or a bare program name, because
 //!   each would silently make it a `fork`.
 //! - A command leads a process group of its own, and signals go to the group. The last one is sent
-//!   before the leader is reaped, while its number cannot mean anyone else. A [`Guest`] is the exception:
-//!   it stays in ours, and is sent nothing.
+//!   before the leader is reaped, while its number cannot mean anyone else. A [`Guest`] and what
+//!   has our terminal are the exceptions: they stay in ours, and are sent nothing.
 //! - What is no child of this process is never signalled by its number.
 //! - Its output is always read, kept or not, so that it never blocks on a full pipe; and never read
 //!   to its end after the leader has gone, because something in the background may hold it open.
 
 mod capture;
 mod child;
+mod foreground;
 mod guest;
 mod handle;
 mod kin;
@@ -24,6 +25,7 @@ mod spawn;
 
 pub use capture::{CAP, Capture, Piece};
 pub use child::{Child, Exit};
+pub use foreground::run_in_foreground;
 pub use guest::Guest;
 pub use kin::{LockedByte, Remnant};
 pub use limit::open_file_limit;

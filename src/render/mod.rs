@@ -12,6 +12,7 @@ pub mod github;
 pub mod group;
 pub mod json;
 pub mod junit;
+pub mod letter;
 pub mod plain;
 pub mod progress;
 pub mod push;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
-    Chunk, Claimed, Context, Granted, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind, StepPath,
-    StepRefusal, Tally, WorkerId,
+    Chunk, Claimed, Context, DropId, Granted, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind,
+    StepPath, StepRefusal, Tally, WorkerId,
 };
 
 /// What became of one pushed job.
@@ -235,6 +235,25 @@ pub enum Retried {
     NoStep,
     /// There is no such job.
     Unknown,
+}
+
+/// What became of jobs that were to be dropped.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// The record of which they can be brought back; `None` where none was made because none was dead.
+    pub record: Option<DropId>,
+    /// Those that were dropped, in their order.
+    pub ids: Vec<JobId>,
+}
+
+/// What became of a job that was taken in dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buried {
+    /// Its number.
+    pub id: JobId,
+    /// The job that holds its key, so that this one does not as it did before.
+    pub holder: Option<JobId>,
 }
 
 /// What became of steps that were to be forgotten.

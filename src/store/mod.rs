@@ -12,6 +12,7 @@ mod answer;
 pub(crate) mod conformance;
 mod dead_letters;
 mod error;
+mod letters;
 pub mod sqlite;
 mod step_file;
 mod steps;
@@ -22,11 +23,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 pub use answer::{
-    Ahead, Cancelled, Forgotten, Mark, Met, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried, Serving, Settled,
-    SettledStep, Slept, Standing, Tidy, Turn, Turned, Updated, Worker,
+    Ahead, Buried, Cancelled, Dropped, Forgotten, Mark, Met, NewWorker, Orphan, PushOutcome, Pushed, Removed, Retried,
+    Serving, Settled, SettledStep, Slept, Standing, Tidy, Turn, Turned, Updated, Worker,
 };
 pub use dead_letters::DeadLetters;
 pub use error::{Error, Result};
+pub use letters::Letters;
 pub use step_file::StepFile;
 pub use steps::Steps;
 pub use tasks::{Carried, Directed, Direction, PutBack, Tasks};
@@ -49,7 +51,7 @@ use crate::job::{
 /// - A lease (job, token, state `running`) is the only permission to report on a job. A report
 ///   under any other is answered with [`Settled::LeaseLost`] and changes nothing.
 /// - The cost of [`Store::turn`] depends neither on the backlog nor on the history.
-pub trait Store: Send + DeadLetters + Steps + Tasks + Topics {
+pub trait Store: Send + DeadLetters + Letters + Steps + Tasks + Topics {
     /// Queues jobs, all or none, in their order. `told` learns what becomes of each, in the same order,
     /// before they are queued: of what is not queued in the end it has learnt nothing.
     ///

@@ -175,8 +175,8 @@ impl Round {
         Ok(())
     }
 
-    /// Forgets a portion of the finished jobs of each queue that are no longer to be kept, of the events, and of the
-    /// tasks that are over.
+    /// Forgets a portion of the finished jobs of each queue that are no longer to be kept, of the events, of the
+    /// tasks that are over, and of the dead jobs that were dropped a day ago.
     fn prune(&mut self, at: Moment) -> Result<()> {
         self.next_prune = at.uptime.plus(PRUNE);
         for queue in self.store.queues()? {
@@ -185,7 +185,8 @@ impl Round {
                 self.next_prune = at.uptime.plus(PRUNE_PAUSE);
             }
         }
-        if self.store.prune_events(at.now)? + self.store.forget_tasks(at.now)? > 0 {
+        let n_dropped = self.store.forget_dropped(at.now.minus(policy::UNDO))?;
+        if self.store.prune_events(at.now)? + self.store.forget_tasks(at.now)? + n_dropped > 0 {
             self.next_prune = at.uptime.plus(PRUNE_PAUSE);
         }
         Ok(())

@@ -177,14 +177,14 @@ fn events_are_forgotten_by_what_their_topics_say_and_prune_says_first_what_it_wo
     queue.qctl("topic set b --keep-rows 1").succeeds();
     queue.qctl("topic set a --keep none").succeeds();
     let all = ["1 a", "2 a", "3 b", "4 b", "5 c", "6 c", "7 c"];
-    queue.qctl("prune --dry-run --json").succeeds().prints("{\"v\":1,\"would_prune\":0,\"events\":1}\n");
+    queue.qctl("prune --dry-run --json").succeeds().prints("{\"v\":1,\"would_prune\":0,\"events\":1,\"dropped\":0}\n");
     assert_eq!(on_record(&queue), all);
     queue.qctl("prune").succeeds().prints("");
     assert_eq!(on_record(&queue), ["1 a", "2 a", "4 b", "5 c", "6 c", "7 c"]);
     queue.advance("2h");
     queue.qctl("prune --dry-run").succeeds().says("would forget 0 jobs and 3 events");
-    queue.qctl("prune --older-than 1s --json").succeeds().prints("{\"v\":1,\"pruned\":0,\"events\":0}\n");
-    queue.qctl("prune --json").succeeds().prints("{\"v\":1,\"pruned\":0,\"events\":3}\n");
+    queue.qctl("prune --older-than 1s --json").succeeds().prints("{\"v\":1,\"pruned\":0,\"events\":0,\"dropped\":0}\n");
+    queue.qctl("prune --json").succeeds().prints("{\"v\":1,\"pruned\":0,\"events\":3,\"dropped\":0}\n");
     assert_eq!(on_record(&queue), ["1 a", "2 a", "7 c"], "and what holds its key");
     queue.advance("1d");
     queue.qctl("prune").succeeds();

@@ -22,6 +22,7 @@ mod hostile;
 mod import;
 mod json;
 mod keep;
+mod letters;
 mod list;
 mod listen;
 mod permission;

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::account::account;
+use super::edit::Edit;
 use super::pacing::{Pacing, Return};
 use super::sampling::{Ended, watch};
 use super::select::{Selection, done, skip, would};
@@ -28,6 +29,7 @@ use crate::ui::Format;
 Examples:
   qctl dlq requeue 42 50-60
   qctl dlq requeue 42 --from-step charge
+  qctl dlq requeue 42 --edit
   qctl dlq requeue -Q mail --sample 5 --if-ok 80
   qctl dlq requeue -Q mail --ramp 1/s..50/s
   qctl dlq requeue -Q mail --limit 100 --to mail-slow --max-attempts 2
@@ -40,6 +42,8 @@ pub(crate) struct Requeue {
     pacing: Pacing,
     #[command(flatten)]
     how: Return,
+    #[command(flatten)]
+    edit: Edit,
 }
 
 /// How many jobs one transaction puts back where all are to be at once: no sync for each, and nobody waits long for the
@@ -58,10 +62,13 @@ impl Requeue {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let (mut dead, others) = self.selection.resolve(ctx)?;
         let n_skipped = skip(ctx, &others) + self.spare(ctx, &mut dead)?;
-        let dead = self.how.arrange(ctx, dead)?;
+        let mut dead = self.how.arrange(ctx, dead)?;
         if self.selection.dry_run {
             return self.foresee(ctx, &dead);
         }
+        let (new, n_cancelled) = self.edit.read(ctx, &mut dead)?;
+        let n_skipped = n_skipped + n_cancelled;
+        new.give(ctx, &dead)?;
         if self.pacing.takes_time() && !dead.is_empty() {
             return self.record(ctx, &dead, n_skipped);
         }

@@ -105,6 +105,11 @@ pub(super) struct Selection {
 pub(super) type Meant = (Vec<JobId>, Vec<(JobId, StateKind)>);
 
 impl Selection {
+    /// Whether nothing is said of which.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.all && !self.which.is_narrow() && self.which.queue.is_empty()
+    }
+
     /// The dead jobs that are meant, and those that were named and are not dead.
     ///
     /// # Errors
@@ -137,6 +142,15 @@ impl Selection {
     pub(super) fn words(&self) -> String {
         if self.all { "--all".to_owned() } else { self.which.words() }
     }
+}
+
+/// The dead jobs of these queues (of all, if none is named), which must exist.
+pub(super) fn dead_in(ctx: &mut Ctx, queues: &[QueueName]) -> Result<Vec<JobId>, Failure> {
+    for queue in queues {
+        ctx.known_queue(queue)?;
+    }
+    let filter = Filter { queues: queues.to_vec(), ..Filter::default() };
+    Ok(ctx.store()?.dead(&filter, usize::MAX >> 1)?)
 }
 
 /// Says which of the named jobs are not dead; answers how many.

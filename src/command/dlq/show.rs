@@ -5,7 +5,7 @@ use clap_complete::ArgValueCandidates;
 use crate::command::{Answer, Ctx, complete, selection, value};
 use crate::exit::{Exit, Failure};
 use crate::job::{Job, JobId, StateKind, Stream};
-use crate::render::{detail, json};
+use crate::render::{detail, json, letter};
 use crate::ui::Format;
 
 /// Show a dead job, with its attempts and the end of its stderr
@@ -32,11 +32,15 @@ impl Show {
         }
         let context = store.context(self.id)?;
         let attempts = store.attempts(self.id)?;
+        let revisions = store.revisions(self.id)?;
         if ctx.ui.format == Format::Json {
-            ctx.ui.print(&json::document("job", json::job_with_attempts(&job, &attempts)))?;
+            let mut value = json::job_with_attempts(&job, &attempts);
+            letter::set_revisions(&mut value, &revisions);
+            ctx.ui.print(&json::document("job", value))?;
             return Ok(Exit::Done);
         }
         let mut text = detail::job(&job, context.as_ref(), &attempts, &ctx.ui.look);
+        text.push_str(&letter::revised(self.id, &revisions, &ctx.ui.look));
         text.push_str(&last_lines(ctx, &job)?);
         ctx.ui.print(&text)?;
         ctx.ui.hint(format_args!("\nagain: qctl dlq requeue {}   give up: qctl dlq drop {}", self.id, self.id));

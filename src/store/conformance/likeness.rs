@@ -101,6 +101,8 @@ impl<'o> Pair<'o> {
                 let forgotten = self.there.store.forget(&ids, &states).expect("an answer");
                 assert_eq!(forgotten, self.model.forget(&ids, &states));
             }
+            Step::Drop(nth, other) => self.drop_dead([nth, other]),
+            Step::Restore => self.restore(),
             Step::Prune { queue, age, rows } => {
                 let before = age.map(|age| now.minus(Duration::from_secs(age.into())));
                 let keep = Retention { before, max_rows: rows.map(u64::from) };
@@ -233,6 +235,19 @@ impl<'o> Pair<'o> {
             }
         };
         assert_eq!(standing.0.expect("an answer"), standing.1);
+    }
+
+    fn drop_dead(&mut self, nth: [usize; 2]) {
+        let (ids, now) = (nth.map(|nth| self.id(nth)), self.now());
+        let dropped = self.there.store.drop_dead(&ids, None, now).expect("an answer");
+        assert_eq!(dropped.ids, self.model.drop_dead(&ids));
+    }
+
+    fn restore(&mut self) {
+        let (now, store) = (self.now(), &mut self.there.store);
+        let last = store.drops().expect("an answer").first().map(|drop| drop.id);
+        let restored = last.map(|last| store.restore(last, now).expect("an answer"));
+        assert_eq!(restored.unwrap_or_default(), self.model.restore(now));
     }
 
     fn retry(&mut self, nth: usize, any_waiting: bool) {

@@ -12,6 +12,7 @@ mod event;
 pub(crate) mod event_log;
 pub(crate) mod keep;
 pub(crate) mod key;
+pub(crate) mod letter;
 pub(crate) mod likeness;
 pub(crate) mod look;
 mod model;
@@ -319,6 +320,18 @@ macro_rules! suite {
                 a_task_comes_back_as_it_was_recorded
                 tasks_that_are_over_are_forgotten_after_a_month_or_behind_a_hundred_others
                 a_queue_without_tasks_has_none_to_tell_of
+            }
+            letter {
+                what_was_dropped_comes_back_as_it_was
+                a_dropped_job_is_nowhere
+                a_job_comes_back_without_its_key_where_another_holds_it
+                drops_are_listed_the_newest_first_and_one_may_come_in_portions
+                what_was_dropped_long_ago_is_forgotten_for_good
+                a_dropped_delivery_keeps_the_payload_of_its_event
+                a_queue_that_was_removed_is_made_anew_for_what_comes_back
+                what_is_replaced_when_a_job_is_put_back_is_kept
+                a_replaced_payload_of_one_delivery_is_not_that_of_the_others
+                what_is_told_of_a_dead_job_and_taken_in_elsewhere_is_told_alike
             }
             crowd {
                 many_may_push_at_once_and_each_key_makes_one_job

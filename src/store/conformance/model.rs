@@ -3,6 +3,7 @@
 //! No index, no counter, no lazy step: whatever can be found out by looking at every job is. It keeps to
 //! the words of the trait and knows nothing of how an engine does it.
 
+mod dropped;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,8 @@ pub(super) struct Entry {
     pub(super) token: i64,
     /// Until when it holds its key once it has ended.
     key_until: Option<Timestamp>,
+    /// Whether another had its key when it was brought back.
+    is_without_key: bool,
     payload: Option<Vec<u8>>,
     pub(super) timeout: Option<Duration>,
     /// Who runs it.
@@ -40,7 +43,7 @@ impl Entry {
 
     fn holds(&self, key: &str, now: Timestamp) -> bool {
         let is_over = self.kind().is_final() && self.key_until.is_none_or(|until| until <= now);
-        self.job.key.as_deref() == Some(key) && !is_over
+        self.job.key.as_deref() == Some(key) && !is_over && !self.is_without_key
     }
 
     fn lease(&self) -> Lease {
@@ -91,6 +94,8 @@ pub(super) struct Model {
     pub(super) jobs: BTreeMap<JobId, Entry>,
     pub(super) queues: BTreeMap<QueueName, Shelf>,
     pub(super) workers: BTreeMap<WorkerId, Hand>,
+    /// What was dropped and can be brought back.
+    dropped: Vec<Vec<Entry>>,
     last_id: i64,
 }
 
@@ -303,6 +308,7 @@ impl Model {
         let entry = self.jobs.get_mut(&id).expect("it was there");
         (entry.job.attempt, entry.job.crashes, entry.job.expires_at) = (0, 0, None);
         entry.job.snoozes = 0;
+        entry.is_without_key = false;
         entry.wait_from(now);
         Retried::Ready
     }
@@ -336,13 +342,6 @@ impl Model {
             Some(Due::At(_) | Due::Now) => entry.wait_from(now),
         }
         Updated::Done(entry.kind())
-    }
-
-    pub(super) fn forget(&mut self, ids: &[JobId], states: &[StateKind]) -> Vec<JobId> {
-        let mut forgotten = ids.to_vec();
-        forgotten.retain(|id| self.jobs.get(id).is_some_and(|entry| states.contains(&entry.kind())));
-        self.jobs.retain(|id, _| !forgotten.contains(id));
-        forgotten
     }
 
     /// How many finished jobs go; those that ended first go first.
@@ -432,5 +431,15 @@ fn fresh(id: JobId, token: i64, new: &NewJob, now: Timestamp) -> Entry {
     };
     let key_until = new.key.as_ref().and_then(|rule| rule.held_until);
     let (payload, timeout) = (new.payload.clone(), new.context.terms.timeout);
-    Entry { job, token, key_until, payload, timeout, worker: None, wish: None, attempts: Vec::new() }
+    Entry {
+        job,
+        token,
+        key_until,
+        is_without_key: false,
+        payload,
+        timeout,
+        worker: None,
+        wish: None,
+        attempts: Vec::new(),
+    }
 }

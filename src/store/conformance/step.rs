@@ -29,6 +29,10 @@ pub(super) enum Step {
         priority: Option<i8>,
         timeout: Option<u8>,
     },
+    /// Drops the dead jobs among two.
+    Drop(usize, usize),
+    /// Brings back the last drop.
+    Restore,
     Forget(usize),
     Prune {
         queue: u8,
@@ -112,6 +116,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         3 => (nth(), any::<bool>()).prop_map(|(nth, any_waiting)| Step::Retry { nth, any_waiting }),
         2 => update,
         1 => nth().prop_map(Step::Forget),
+        2 => (nth(), nth()).prop_map(|(nth, other)| Step::Drop(nth, other)),
+        2 => Just(Step::Restore),
         2 => (0_u8..2, weighted(0.2, 0_u8..9), of(0_u8..3)).prop_map(|(queue, age, rows)| Step::Prune { queue, age, rows }),
         1 => (0_u8..3).prop_map(Step::RemoveQueue),
         1 => (0_u8..3, chance(0.3)).prop_map(|(queue, is_paused)| Step::Pause { queue, is_paused }),

@@ -6,7 +6,7 @@
 use rusqlite::Connection;
 
 use super::schema::Annex;
-use super::{death, job_row, query, recorded, row, subscription, task, topic, upkeep};
+use super::{death, job_row, query, recorded, revision, row, subscription, task, topic, upkeep};
 use crate::job::QueueName;
 use crate::store::Stray;
 
@@ -15,13 +15,13 @@ const COUNTERS: &str = "select not exists (
       select queue_id, what, n from counter
       where queue_id <> 0 and (n <> 0 or what not in (
         'blocked', 'scheduled', 'ready', 'running', 'retrying', 'succeeded', 'dead', 'cancelled'))
-      except select queue_id, state, count(*) from job group by queue_id, state
+      except select queue_id, state, count(*) from job where state <> 'dropped' group by queue_id, state
     ) and not exists (
-      select queue_id, state, count(*) from job group by queue_id, state
+      select queue_id, state, count(*) from job where state <> 'dropped' group by queue_id, state
       except select queue_id, what, n from counter where queue_id <> 0
     )";
 const RECOUNT: &str = "delete from counter where queue_id <> 0; insert into counter (queue_id, what, n) \
-    select queue_id, state, count(*) from job group by queue_id, state;";
+    select queue_id, state, count(*) from job where state <> 'dropped' group by queue_id, state;";
 
 /// The last number given to a job, and to a worker, is none below that of one, and possible.
 const JOB_NUMBERS: &str = "select coalesce((select n from counter where queue_id = 0 and what = 'job'), 0)
@@ -73,15 +73,15 @@ const DEATHS: &str = "select not exists (
       select queue_id, name, died_at, job_id from death
       except select queue_id, cause, finished_at, id from job where state = 'dead'
     ) and not exists (
-      select queue_id, cause, finished_at, id from job where cause is not null
+      select queue_id, cause, finished_at, id from job where state = 'dead' and cause is not null
       except select queue_id, name, died_at, job_id from death
     ) and not exists (
       select n from cause where n <> (select count(*) from death where death.queue_id = cause.queue_id and death.name = cause.name)
     ) and not exists (select queue_id, name from death except select queue_id, name from cause)";
-const REFILE: &str = "delete from death; update job set cause = null where cause is not null and \
-    (state <> 'dead' or not exists (select 1 from cause where cause.queue_id = job.queue_id and cause.name = job.cause)); \
+const REFILE: &str = "delete from death; update job set cause = null where state = 'dead' and cause is not null and \
+    not exists (select 1 from cause where cause.queue_id = job.queue_id and cause.name = job.cause); \
     insert into death (queue_id, name, died_at, job_id) \
-    select queue_id, cause, finished_at, id from job where cause is not null; update cause set n = \
+    select queue_id, cause, finished_at, id from job where state = 'dead' and cause is not null; update cause set n = \
     (select count(*) from death where death.queue_id = cause.queue_id and death.name = cause.name);";
 
 /// The same of dead jobs.
@@ -104,12 +104,24 @@ const OF_TOPICS: [(&str, &str, &str); 3] = [
     (EVENT_NUMBERS, "the number that the last event got is not that of the last event", RENUMBER_EVENTS),
 ];
 
-/// What cannot be of steps, of events and of tasks, where there are any.
-const IMPOSSIBLE_IN: [(Annex, &str, &str); 5] = [
+/// What cannot be of what not every file has, where there is any of it.
+const IMPOSSIBLE_IN: [(Annex, &str, &str); 7] = [
     (
         Annex::Steps,
         "job that is not there has left a step",
         "select job_id from step where job_id not in (select id from job)",
+    ),
+    (
+        Annex::Dropped,
+        "job was dropped and cannot be brought back",
+        "select id from job
+         where (state = 'dropped') <> (queue_id < 0) or (state = 'dropped' and id not in (select job_id from dropped))
+         union select job_id from dropped where job_id not in (select id from job where state = 'dropped')",
+    ),
+    (
+        Annex::Revisions,
+        "job that is not there has left what was replaced in it",
+        "select job_id from revision where job_id not in (select id from job)",
     ),
     // A topic goes with the last event that it has on record; those that only jobs still have are of none.
     (
@@ -142,7 +154,7 @@ const IMPOSSIBLE: [(&str, &str); 6] = [
     (
         "job is without its queue, its folder or its payload",
         "select id from job
-         where queue_id not in (select id from queue)
+         where (queue_id not in (select id from queue) and state <> 'dropped')
             or context_id not in (select id from context)
             or (payload_id is not null and payload_id not in (select id from payload))",
     ),
@@ -283,9 +295,10 @@ fn annexes(conn: &Connection) -> rusqlite::Result<Vec<Annex>> {
 
 /// What is read of those.
 fn annex_readers(annexes: &[Annex]) -> Vec<(&'static str, String, Reader)> {
-    let readers: [(Annex, &'static str, &str, Reader); 6] = [
-        (Annex::Steps, "step", recorded::ALL_SQL, |row| recorded::step(row).map(drop)),
+    let readers: [(Annex, &'static str, &str, Reader); 7] = [
         (Annex::Causes, "group of dead jobs", death::GROUPS_SQL, |row| death::group(row).map(drop)),
+        (Annex::Steps, "step", recorded::ALL_SQL, |row| recorded::step(row).map(drop)),
+        (Annex::Revisions, "revision", revision::ALL_SQL, |row| revision::revision(row).map(drop)),
         (Annex::Topics, "topic", topic::ALL_SQL, |row| topic::tally(row).map(drop)),
         (Annex::Topics, "published event", subscription::EVENTS_SQL, |row| subscription::event(row).map(drop)),
         (Annex::Topics, "subscription", subscription::ALL_SQL, |row| subscription::subscription(row).map(drop)),

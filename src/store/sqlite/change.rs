@@ -24,7 +24,7 @@ struct Found {
 }
 
 fn find(tx: &Txn<'_>, id: JobId) -> Result<Option<Found>> {
-    let sql = "select queue_id, state, key from job where id = :id";
+    let sql = "select queue_id, state, key from job where id = :id and state <> 'dropped'";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;
     query
         .query_row(named_params! { ":id": id }, |row| {

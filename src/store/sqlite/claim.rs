@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 use super::SqliteStore;
 use super::behind::{self, CaughtUp};
 use super::carry;
-use super::death::{self, Death};
+use super::death::{self, Death, NOT_STARTED};
 use super::front::Front;
 use super::job_row::{self, JOB_COLUMNS};
 use super::row::{self, Explain as _};
@@ -176,9 +176,6 @@ fn expire(tx: &Txn<'_>, serving: &Serving, now: Timestamp) -> Result<(Vec<Job>, 
     }
     Ok((expired, ids.len()))
 }
-
-/// What is told of a job that was not started in time.
-const NOT_STARTED: &str = "not started in time";
 
 fn bury_expired(tx: &Txn<'_>, id: i64, now: Timestamp) -> rusqlite::Result<Job> {
     let sql = "select queue_id, state from job where id = :id and state in ('scheduled', 'ready')";

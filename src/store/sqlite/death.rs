@@ -9,6 +9,9 @@ use super::schema::Annex;
 use crate::clock::Timestamp;
 use crate::job::{Cause, Group, GroupName, GroupRule, JobId, QueueName, Reason};
 
+/// What is told of a job that was not started in time.
+pub(super) const NOT_STARTED: &str = "not started in time";
+
 /// How a job came to be dead.
 pub(super) struct Death<'d> {
     pub(super) job: i64,
@@ -64,6 +67,14 @@ fn file_by(conn: &Connection, death: &Death<'_>, queue: &QueueName, rule: Option
 
 /// Takes a job, which may be dead, from under its cause, before it leaves that state or is forgotten.
 pub(super) fn unfile(conn: &Connection, job: JobId) -> rusqlite::Result<()> {
+    shelve(conn, job)?;
+    let sql = "update job set cause = null where id = :job and cause is not null";
+    conn.prepare_cached(sql)?.execute(named_params! { ":job": job })?;
+    Ok(())
+}
+
+/// The same where it may come back: it still says which group it was in.
+pub(super) fn shelve(conn: &Connection, job: JobId) -> rusqlite::Result<()> {
     let sql = "select queue_id, cause, finished_at from job where id = :job and cause is not null";
     let found = conn.prepare_cached(sql)?.query_row(named_params! { ":job": job }, |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<Timestamp>>(2)?))
@@ -75,8 +86,45 @@ pub(super) fn unfile(conn: &Connection, job: JobId) -> rusqlite::Result<()> {
     // A file in which the two disagree stays as it is until somebody heeds the doctor.
     let sql = "update cause set n = n - :n where queue_id = :queue_id and name = :name";
     conn.prepare_cached(sql)?.execute(named_params! { ":queue_id": queue_id, ":name": name, ":n": n_deaths })?;
-    conn.prepare_cached("update job set cause = null where id = :job")?.execute(named_params! { ":job": job })?;
     Ok(())
+}
+
+/// Files a dead job that came back, or came from elsewhere. The group that its row names is its own if it is known to
+/// be, or cannot be that of a cause.
+pub(super) fn file_again(conn: &Connection, job: JobId) -> rusqlite::Result<()> {
+    Annex::Causes.build(conn)?;
+    let sql = "select job.queue_id, job.cause, finished_at, job.reason, job.exit_code, job.signal, error, is_own
+        from job left join cause on cause.queue_id = job.queue_id and cause.name = job.cause
+        where id = :job and state = 'dead'";
+    let mut query = conn.prepare_cached(sql)?;
+    let mut rows = query.query(named_params! { ":job": job })?;
+    let Some(row) = rows.next()? else { return Ok(()) };
+    let reason: Reason = row.get("reason")?;
+    let error: Option<String> = row.get("error")?;
+    let error = error.or_else(|| (reason == Reason::Expired).then(|| NOT_STARTED.to_owned())).unwrap_or_default();
+    let named: Option<GroupName> = row.get("cause")?;
+    let is_own: Option<bool> = row.get("is_own")?;
+    let own = named.filter(|name| is_own.unwrap_or(!name.is_of_cause()));
+    let death = Death {
+        job: job.get(),
+        queue_id: row.get("queue_id")?,
+        at: row.get("finished_at")?,
+        reason,
+        ended: (row.get("exit_code")?, row.get("signal")?),
+        error: &error,
+        own: own.as_ref(),
+    };
+    file(conn, &death)
+}
+
+/// The group that a dead job named itself.
+pub(super) fn own_group(conn: &Connection, job: JobId) -> rusqlite::Result<Option<GroupName>> {
+    if !is_any(conn)? {
+        return Ok(None);
+    }
+    let sql = "select name from job join cause on cause.queue_id = job.queue_id and cause.name = job.cause
+        where id = :job and is_own = 1";
+    conn.prepare_cached(sql)?.query_row(named_params! { ":job": job }, |row| row.get(0)).optional()
 }
 
 /// Files all that are dead under causes, in a file that has none yet.

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, named_params};
 use super::death;
 use super::query;
 use super::recorded;
+use super::revision;
 use super::row::Explain as _;
 use super::settle::piece_ids;
 use super::subscription;
@@ -31,7 +32,7 @@ const PACE_PORTION: usize = 5000;
 
 /// Forgets those of `ids` that stand in one of `states`; answers which. A key goes with the row that holds it.
 pub(super) fn forget(tx: &Txn<'_>, ids: &[JobId], states: &[StateKind]) -> Result<Vec<JobId>> {
-    let sql = "select queue_id, state from job where id = :id";
+    let sql = "select queue_id, state from job where id = :id and state <> 'dropped'";
     let mut forgotten = Vec::new();
     for &id in ids {
         let mut query = tx.prepare_cached(sql).explain(tx.path())?;
@@ -54,11 +55,12 @@ pub(super) fn erase(tx: &Txn<'_>, id: JobId) -> Result<()> {
     death::unfile(tx, id).explain(tx.path())?;
     let mut query = tx.prepare_cached("select event_id from job where id = :id").explain(tx.path())?;
     let event = query.query_row(named_params! { ":id": id }, |row| row.get(0)).optional().explain(tx.path())?;
-    if let Some(event) = event.flatten() {
+    let event: Option<i64> = event.flatten();
+    revision::drop_own_payload(tx, id, event.is_some()).explain(tx.path())?;
+    if let Some(event) = event {
         topic::give_up(tx, event).explain(tx.path())?;
     }
     for sql in [
-        "delete from payload where id = (select payload_id from job where id = :id and event_id is null)",
         "delete from label where (name, value, job_id) in (
            select name, value, :id from (select key as name, value from json_each((select labels from job where id = :id))))",
         "delete from attempt where job_id = :id",
@@ -68,6 +70,7 @@ pub(super) fn erase(tx: &Txn<'_>, id: JobId) -> Result<()> {
     }
     let mut delete = tx.prepare_cached("delete from output where id >= :first and id < :end").explain(tx.path())?;
     delete.execute(named_params! { ":first": first, ":end": end }).explain(tx.path())?;
+    revision::erase(tx, id).explain(tx.path())?;
     recorded::erase(tx, id)
 }
 

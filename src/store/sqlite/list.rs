@@ -205,8 +205,10 @@ pub(super) fn matching(conn: &Connection, filter: &Filter) -> rusqlite::Result<V
     let mut conditions = Conditions::default();
     conditions.add_labels(&filter.labels)?;
     conditions.add_filter(filter)?;
-    let sql =
-        format!("select job.id, job.error, job.command, job.state from job {} order by job.id", conditions.clause());
+    let sql = format!(
+        "select job.id, job.error, job.command, job.state from job join queue on queue.id = job.queue_id {} order by job.id",
+        conditions.clause()
+    );
     let mut query = look.prepare(&sql)?;
     let mut rows = query.query(rusqlite::params_from_iter(conditions.values()))?;
     let mut found = Vec::new();

@@ -23,19 +23,19 @@ pub(super) fn push(
     now: Timestamp,
     told: &mut dyn FnMut(Pushed),
 ) -> Result<()> {
-    let mut push = Push { tx, now, last_id: tx.last("job")?, queues: HashMap::new(), context: None };
-    let first_id = push.last_id;
+    let mut push = Push::begin(tx, now)?;
     for job in jobs {
         told(push.one(job)?);
     }
-    tx.use_up("job", push.last_id - first_id);
+    push.finish();
     Ok(())
 }
 
 /// One push under way: what it found out for one job serves the next.
-struct Push<'t, 'c> {
+pub(super) struct Push<'t, 'c> {
     tx: &'t Txn<'c>,
     now: Timestamp,
+    first_id: i64,
     last_id: i64,
     queues: HashMap<QueueName, i64>,
     context: Option<(Arc<Context>, i64)>,
@@ -48,13 +48,24 @@ struct Holder {
     met: Met,
 }
 
-impl Push<'_, '_> {
+impl<'t, 'c> Push<'t, 'c> {
+    /// Begins a push, to be finished.
+    pub(super) fn begin(tx: &'t Txn<'c>, now: Timestamp) -> Result<Self> {
+        let last = tx.last("job")?;
+        Ok(Self { tx, now, first_id: last, last_id: last, queues: HashMap::new(), context: None })
+    }
+
+    /// Notes which numbers were given.
+    pub(super) fn finish(self) {
+        self.tx.use_up("job", self.last_id - self.first_id);
+    }
+
     fn one(&mut self, job: NewJob) -> Result<Pushed> {
         let queue_id = self.queue_id(&job.queue)?;
-        let Some(rule) = job.key.clone() else { return self.create(queue_id, job) };
+        let Some(rule) = job.key.clone() else { return self.create(queue_id, &job) };
         free_key(self.tx, queue_id, &rule.key, self.now)?;
         match self.holder(queue_id, &rule.key, &job)? {
-            None => self.create(queue_id, job),
+            None => self.create(queue_id, &job),
             Some(holder) => self.meet(queue_id, job, rule, holder),
         }
     }
@@ -79,12 +90,13 @@ impl Push<'_, '_> {
         }
     }
 
-    fn create(&mut self, queue_id: i64, job: NewJob) -> Result<Pushed> {
+    /// Queues a job whose key nobody holds.
+    pub(super) fn create(&mut self, queue_id: i64, job: &NewJob) -> Result<Pushed> {
         self.last_id = self.tx.following("job", self.last_id)?;
         let id = JobId::new(self.last_id).expect("what follows is positive");
-        let state = self.write_row(Lease { job: id, token: Token::new(0) }, queue_id, &job)?;
+        let state = self.write_row(Lease { job: id, token: Token::new(0) }, queue_id, job)?;
         self.tx.count(queue_id, state, 1);
-        Ok(Pushed { id, queue: job.queue, outcome: PushOutcome::Created, state, met: None })
+        Ok(Pushed { id, queue: job.queue.clone(), outcome: PushOutcome::Created, state, met: None })
     }
 
     /// Puts the new job in the place of one that has not started, under the same id. It counts on

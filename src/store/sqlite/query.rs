@@ -31,7 +31,8 @@ pub(super) fn limit(n: usize) -> i64 {
 
 /// Which of these jobs there are, and where they stand.
 pub(super) fn standing_of(conn: &Connection, ids: &[IdRange]) -> rusqlite::Result<Vec<(JobId, StateKind)>> {
-    let mut query = conn.prepare_cached("select id, state from job where id between :first and :last")?;
+    let mut query =
+        conn.prepare_cached("select id, state from job where id between :first and :last and state <> 'dropped'")?;
     let mut standings = Vec::new();
     for range in ids {
         let params = named_params! { ":first": range.first, ":last": range.last };
@@ -46,7 +47,7 @@ pub(super) fn standing_of(conn: &Connection, ids: &[IdRange]) -> rusqlite::Resul
 pub(super) fn context(conn: &Connection, id: JobId) -> rusqlite::Result<Option<(Context, EnvVars)>> {
     let sql = "select context.cwd, context.env as context_env, context.terms, job.env as job_env
         from job join context on context.id = job.context_id
-        where job.id = :id";
+        where job.id = :id and job.state <> 'dropped'";
     conn.prepare_cached(sql)?
         .query_row(named_params! { ":id": id }, |row| {
             Ok((row::context(row)?, row::env(row.get::<_, Option<Vec<u8>>>("job_env")?.as_deref())))

@@ -37,7 +37,7 @@ pub(super) fn steps(conn: &Connection, job: JobId) -> rusqlite::Result<Vec<Step>
     let sql = "select step.name, step.occurrence, step.state, step.token, step.key, step.started_at, step.ended_at,
           step.wake_at, step.exit_code, step.bytes, (job.state = 'running' and job.token = step.token) as is_own
         from step join job on job.id = step.job_id
-        where step.job_id = :job
+        where step.job_id = :job and job.state <> 'dropped'
         order by step.position";
     conn.prepare_cached(sql)?.query_map(named_params! { ":job": job }, step)?.collect()
 }
@@ -70,7 +70,7 @@ pub(super) fn step(row: &Row<'_>) -> rusqlite::Result<Step> {
 /// Forgets these steps of a job that does not run, with what is inside of them and what they are inside of; all
 /// or none.
 pub(super) fn reset(tx: &Txn<'_>, job: JobId, paths: &[StepPath]) -> Result<Forgotten> {
-    let sql = "select state from job where id = :id";
+    let sql = "select state from job where id = :id and state <> 'dropped'";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;
     let state: Option<StateKind> =
         query.query_row(named_params! { ":id": job }, |row| row.get(0)).optional().explain(tx.path())?;

@@ -43,11 +43,16 @@ pub(super) enum Annex {
     Causes,
     /// What recorded requeues need.
     Tasks,
+    /// What bringing back dropped jobs needs.
+    Dropped,
+    /// What jobs need in which something was replaced.
+    Revisions,
 }
 
 impl Annex {
     /// All of them.
-    pub(super) const ALL: [Self; 4] = [Self::Steps, Self::Topics, Self::Causes, Self::Tasks];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Steps, Self::Topics, Self::Causes, Self::Tasks, Self::Dropped, Self::Revisions];
 
     /// The table that is there if any of them is: they come together.
     const fn table(self) -> &'static str {
@@ -56,6 +61,8 @@ impl Annex {
             Self::Topics => "event",
             Self::Causes => "cause",
             Self::Tasks => "task",
+            Self::Dropped => "dropped",
+            Self::Revisions => "revision",
         }
     }
 
@@ -65,6 +72,8 @@ impl Annex {
             Self::Topics => include_str!("migrations/topics.sql"),
             Self::Causes => include_str!("migrations/causes.sql"),
             Self::Tasks => include_str!("migrations/tasks.sql"),
+            Self::Dropped => include_str!("migrations/dropped.sql"),
+            Self::Revisions => include_str!("migrations/revision.sql"),
         }
     }
 

@@ -307,7 +307,7 @@ pub(super) fn settle(
     now: Timestamp,
 ) -> Result<SettledStep> {
     Annex::Steps.build(tx).explain(tx.path())?;
-    let sql = "select state, token from job where id = :id";
+    let sql = "select state, token from job where id = :id and state <> 'dropped'";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;
     let params = named_params! { ":id": job };
     let found: Option<(StateKind, Token)> =

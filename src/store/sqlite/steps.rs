@@ -2,7 +2,7 @@
 
 use super::row::Explain as _;
 use super::step_file::Folder;
-use super::{SqliteStore, recorded, step};
+use super::{SqliteStore, query, recorded, step};
 use crate::clock::{Moment, Timestamp};
 use crate::job::{Begun, JobId, Lease, Step, StepCall, StepEnd, StepOutput, StepPath};
 use crate::store::{Forgotten, Result, SettledStep, Slept, Standing, StepFile, Steps};
@@ -39,6 +39,10 @@ impl Steps for SqliteStore {
     }
 
     fn step_output(&mut self, id: JobId, path: &StepPath) -> Result<Option<StepOutput>> {
+        // The steps of a job that was dropped are still there.
+        if query::standing_of(&self.conn, &[id.into()]).explain(&self.path)?.is_empty() {
+            return Ok(None);
+        }
         recorded::output(&self.conn, &self.folder, id, path)
     }
 

@@ -186,7 +186,9 @@ pub(super) fn report(conn: &Connection, id: TaskId, max_relapses: usize) -> rusq
 
 /// What became of the jobs that a task has put back.
 pub(super) fn fates(conn: &Connection, id: TaskId) -> rusqlite::Result<Fates> {
-    let sql = format!("select state, count(*) from {RELEASED} left join job on job.id = job_id group by state");
+    let sql = format!(
+        "select state, count(*) from {RELEASED} left join job on job.id = job_id and job.state <> 'dropped' group by state"
+    );
     let mut query = conn.prepare_cached(&sql)?;
     let mut rows = query.query(named_params! { ":id": id.get() })?;
     let mut fates = Fates::default();

@@ -53,9 +53,13 @@ fn column(wish: &Wish) -> String {
 
 /// Notes how far along an attempt is.
 pub(super) fn note_progress(tx: &Txn<'_>, lease: Lease, progress: &Progress) -> Result<Standing> {
+    note(tx, "update job set progress = :said", lease, &progress_column(progress))
+}
+
+/// Progress as its column.
+pub(super) fn progress_column(progress: &Progress) -> String {
     let stored = StoredProgress { percent: progress.percent, message: progress.message.clone() };
-    let column = serde_json::to_string(&stored).expect("numbers and text are always JSON");
-    note(tx, "update job set progress = :said", lease, &column)
+    serde_json::to_string(&stored).expect("numbers and text are always JSON")
 }
 
 /// Writes what was said, if the lease holds.

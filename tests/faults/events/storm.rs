@@ -273,7 +273,7 @@ impl Storm {
 
     /// Once no job has them any more, of what was forgotten nothing is left.
     fn is_tidy(&self) {
-        self.queue.qctl("dlq drop --all -q").succeeds();
+        self.queue.qctl("dlq drop --all --no-undo -q").succeeds();
         self.queue.qctl("prune --older-than 0s -q").succeeds();
         let conn = Connection::open(self.queue.db()).expect("the queue");
         let counts = ["job", "event where is_forgotten = 1", "payload where id not in (select payload_id from event)"]

@@ -53,10 +53,13 @@ pub(crate) fn fits(document: &Value, name: &str) {
     }
 }
 
-/// Where objects stand whose keys are ours; the names of labels and of what is wanted of an event are not.
+/// Objects whose keys are somebody else's: names of labels, of what is wanted of an event, of variables.
+const NOT_OURS: [&str; 4] = ["/labels", "/where", "/env", "/kept_env"];
+
+/// Where objects stand whose keys are ours.
 fn objects(value: &Value, place: String) -> Vec<String> {
     match value {
-        Value::Object(_) if place.ends_with("/labels") || place.ends_with("/where") => Vec::new(),
+        Value::Object(_) if NOT_OURS.iter().any(|name| place.ends_with(name)) => Vec::new(),
         Value::Object(keys) => {
             let below =
                 keys.iter().flat_map(|(key, value)| objects(value, format!("{place}/{key}"))).collect::<Vec<_>>();
