@@ -541,7 +541,7 @@ fn what_a_subscription_will_lose_to_a_limit_of_its_topic_is_found_before_it_is_f
     let (message, cure) = finds(&queue, "behind");
     assert!(message.ends_with("; the oldest of order will be forgotten next"), "{message}");
     assert!(cure.ends_with("to keep them longer: qctl topic set order --keep-rows N"), "{cure}");
-    queue.qctl("prune --dry-run --json").succeeds().prints("{\"v\":1,\"would_prune\":0,\"events\":1}\n");
+    queue.qctl("prune --dry-run --json").succeeds().prints("{\"v\":1,\"would_prune\":0,\"events\":1,\"dropped\":0}\n");
     queue.qctl("topic set order --keep-rows none").succeeds();
     assert!(finds(&queue, "behind").0.ends_with("; the oldest of mail will be forgotten after 1 B more"));
     queue.qctl("work --drain -q").succeeds();
