@@ -8,6 +8,7 @@ mod cause;
 mod event;
 mod filter;
 mod group;
+mod hook;
 mod id;
 mod new;
 mod pace;
@@ -20,6 +21,7 @@ pub use attempt::{Attempt, Chunk, Outcome, Report, Settlement, Stream, Usage, Ve
 pub use event::{Event, StopReason};
 pub use filter::{Filter, JobChange, Page, Pattern, Queue, QueueSettings, Retention, Tally};
 pub use group::{Cause, Group, GroupName, GroupRule};
+pub use hook::Hook;
 pub use id::{BadName, IdRange, JobId, Lease, QueueName, QueuePattern, Token, WorkerId};
 pub use new::{Backoff, Command, Context, Defaults, Due, EnvVars, Jitter, KeyRule, Labels, NewJob, OnDuplicate, Terms};
 pub use pace::{Histogram, Pace};

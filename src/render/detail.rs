@@ -229,13 +229,14 @@ pub fn terms(own: &QueueSettings, queue: &QueueSettings) -> impl Iterator<Item =
         }
     });
     let values = settings(&own.clone().or(queue.clone())).into_iter().zip(said_by);
-    // How long jobs are kept is no matter of a subscription.
-    values.map(|((name, value, _), whose)| (name, value, whose)).filter(|(name, ..)| !name.starts_with("keep"))
+    // How long jobs are kept, and what is done when one died, is no matter of a subscription.
+    let is_of_queues = |name: &str| name.starts_with("keep") || name.starts_with("on-dead");
+    values.map(|((name, value, _), whose)| (name, value, whose)).filter(move |(name, ..)| !is_of_queues(name))
 }
 
 /// What jobs of a queue get where their push does not say: the option, its value, and whether the
 /// queue has it of its own.
-pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 10] {
+pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 14] {
     let terms = Terms::default();
     let limit = |limit: Option<Duration>| limit.map_or("none".to_owned(), words::exact);
     let dead_on = settings.dead_on.as_deref().filter(|codes| !codes.is_empty());
@@ -245,8 +246,11 @@ pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 10] 
     let kill_after = settings.kill_after.unwrap_or(terms.kill_after);
     let priority = settings.priority.unwrap_or(Defaults::PRIORITY);
     let keep = settings.keep.unwrap_or(Some(Defaults::KEEP));
+    let rows = |rows: Option<u64>| rows.map_or("none".to_owned(), |n| n.to_string());
     let keep_rows = settings.keep_rows.unwrap_or(Some(Defaults::KEEP_ROWS));
     let group_by = settings.group_by.as_ref().and_then(Option::as_ref);
+    let on_dead = settings.on_dead.as_ref().and_then(Option::as_ref);
+    let on_dead_every = settings.on_dead_every.unwrap_or(Defaults::ON_DEAD_EVERY);
     [
         ("max-attempts", max_attempts.to_string(), settings.max_attempts.is_some()),
         ("backoff", words::backoff(backoff), settings.backoff.is_some()),
@@ -256,8 +260,12 @@ pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 10] 
         ("dead-on", dead_on.map_or("none".to_owned(), words::codes), settings.dead_on.is_some()),
         ("priority", priority.to_string(), settings.priority.is_some()),
         ("keep", limit(keep), settings.keep.is_some()),
-        ("keep-rows", keep_rows.map_or("none".to_owned(), |n| n.to_string()), settings.keep_rows.is_some()),
+        ("keep-rows", rows(keep_rows), settings.keep_rows.is_some()),
         ("group-by", group_by.map_or("none".to_owned(), |rule| rule.as_str().to_owned()), settings.group_by.is_some()),
+        ("on-dead", on_dead.map_or("none".to_owned(), |hook| hook.line.clone()), settings.on_dead.is_some()),
+        ("on-dead-every", words::exact(on_dead_every), settings.on_dead_every.is_some()),
+        ("keep-dead", limit(settings.keep_dead.flatten()), settings.keep_dead.is_some()),
+        ("keep-dead-rows", rows(settings.keep_dead_rows.flatten()), settings.keep_dead_rows.is_some()),
     ]
 }
 
