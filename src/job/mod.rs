@@ -6,6 +6,7 @@
 mod attempt;
 mod cause;
 mod event;
+mod excess;
 mod filter;
 mod group;
 mod hook;
@@ -19,6 +20,7 @@ mod wish;
 
 pub use attempt::{Attempt, Chunk, Outcome, Report, Settlement, Stream, Usage, Verdict};
 pub use event::{Event, StopReason};
+pub use excess::Excess;
 pub use filter::{Filter, JobChange, Page, Pattern, Queue, QueueSettings, Retention, Tally};
 pub use group::{Cause, Group, GroupName, GroupRule};
 pub use hook::Hook;

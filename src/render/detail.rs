@@ -171,8 +171,11 @@ pub fn queue(queue: &Queue, look: &Look) -> Vec<(&'static str, String)> {
         ("oldest ready", queue.oldest_ready.map_or("-".to_owned(), |since| words::age(look.now.since(since)))),
     ];
     pairs.extend(crate::job::StateKind::ALL.map(|state| (state.name(), queue.tally.get(state).to_string())));
-    let own_or_default = |(name, value, is_own)| (name, if is_own { value } else { format!("{value} (default)") });
+    let own_or_default = |(name, value, is_own): (_, String, _)| {
+        (name, if is_own { text::safe(value.as_bytes()) } else { format!("{value} (default)") })
+    };
     pairs.extend(settings(&queue.settings).map(own_or_default));
+    pairs.extend(hook_folder(&queue.settings).map(|cwd| ("on-dead-cwd", cwd)));
     pairs
 }
 
@@ -229,9 +232,14 @@ pub fn terms(own: &QueueSettings, queue: &QueueSettings) -> impl Iterator<Item =
         }
     });
     let values = settings(&own.clone().or(queue.clone())).into_iter().zip(said_by);
-    // How long jobs are kept, and what is done when one died, is no matter of a subscription.
-    let is_of_queues = |name: &str| name.starts_with("keep") || name.starts_with("on-dead");
+    // How long jobs are kept, and what is made of dead ones, is no matter of a subscription.
+    let is_of_queues = |name: &str| ["keep", "on-dead", "group-by"].iter().any(|of| name.starts_with(of));
     values.map(|((name, value, _), whose)| (name, value, whose)).filter(move |(name, ..)| !is_of_queues(name))
+}
+
+/// The folder in which the hook of a queue is run, if it has one.
+pub fn hook_folder(settings: &QueueSettings) -> Option<String> {
+    settings.on_dead.as_ref().and_then(Option::as_ref).map(|hook| text::safe(&hook.cwd))
 }
 
 /// What jobs of a queue get where their push does not say: the option, its value, and whether the

@@ -83,11 +83,7 @@ fn settings(tx: &Txn<'_>, beside: &QueueName) -> rusqlite::Result<QueueSettings>
 }
 
 /// A line of JSON about the job that died. Its fields are called as those of a job in what qctl prints.
-fn payload(
-    tx: &Txn<'_>,
-    death: &Death<'_>,
-    (queue, group): (&QueueName, &GroupName),
-) -> rusqlite::Result<Vec<u8>> {
+fn payload(tx: &Txn<'_>, death: &Death<'_>, (queue, group): (&QueueName, &GroupName)) -> rusqlite::Result<Vec<u8>> {
     let sql = "select n from cause where queue_id = :queue_id and name = :name";
     let params = named_params! { ":queue_id": death.queue_id, ":name": group.as_str() };
     let n: u64 = tx.prepare_cached(sql)?.query_row(params, |row| row.get(0))?;

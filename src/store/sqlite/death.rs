@@ -41,8 +41,7 @@ pub(super) fn file(tx: &Txn<'_>, death: &Death<'_>) -> Result<()> {
 /// The name of a queue, and what it has of its own.
 fn queue(conn: &Connection, id: i64) -> rusqlite::Result<(QueueName, QueueSettings)> {
     let sql = "select name, settings from queue where id = :id";
-    conn.prepare_cached(sql)?
-        .query_row(named_params! { ":id": id }, |row| Ok((row.get("name")?, row::settings(row)?)))
+    conn.prepare_cached(sql)?.query_row(named_params! { ":id": id }, |row| Ok((row.get("name")?, row::settings(row)?)))
 }
 
 /// Files a job under its cause; answers under which.
