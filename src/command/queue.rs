@@ -27,7 +27,7 @@ pub(crate) struct Queue {
 enum Verb {
     List(List),
     Show(Show),
-    Set(set::Set),
+    Set(Box<set::Set>),
     Pause(Pause),
     Resume(Resume),
     Purge(clear::Purge),

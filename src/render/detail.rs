@@ -232,9 +232,9 @@ pub fn terms(own: &QueueSettings, queue: &QueueSettings) -> impl Iterator<Item =
         }
     });
     let values = settings(&own.clone().or(queue.clone())).into_iter().zip(said_by);
-    // How long jobs are kept, and what is made of dead ones, is no matter of a subscription.
-    let is_of_queues = |name: &str| ["keep", "on-dead", "group-by"].iter().any(|of| name.starts_with(of));
-    values.map(|((name, value, _), whose)| (name, value, whose)).filter(move |(name, ..)| !is_of_queues(name))
+    // How jobs end up is no matter of a subscription.
+    const OF_JOBS: [&str; 7] = ["max-attempts", "backoff", "jitter", "timeout", "kill-after", "dead-on", "priority"];
+    values.map(|((name, value, _), whose)| (name, value, whose)).filter(|(name, ..)| OF_JOBS.contains(name))
 }
 
 /// The folder in which the hook of a queue is run, if it has one.

@@ -6,8 +6,7 @@ use crate::support::{Output, Sandbox};
 /// A queue in which so many jobs died of one cause.
 fn with_dead(n: usize) -> Sandbox {
     let queue = Sandbox::new();
-    queue
-        .write("jobs", &"{\"shell\":\"echo disk full >&2; exit 3\",\"queue\":\"mail\",\"max_attempts\":1}\n".repeat(n));
+    queue.write("jobs", "{\"shell\":\"echo disk full >&2; exit 3\",\"queue\":\"mail\",\"max_attempts\":1}\n".repeat(n));
     queue.qctl("import jobs").succeeds();
     queue.qctl("work --drain").succeeds();
     queue
