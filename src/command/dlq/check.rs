@@ -16,10 +16,10 @@ use crate::ui::Format;
 /// Exits 0 where all is well and 1 where it is not, which Nagios takes for a warning; 2 where the command line is
 /// wrong, 3 where there is no such queue or file, and more where it cannot be read. The line ends in figures as Nagios
 /// reads them. With no option that says what is not well, that is each queue's own matter: queue set --keep-dead and
-/// --keep-dead-rows; in a queue with neither, one dead job is too many.
+/// --keep-dead-rows; in a queue for which neither was ever set, one dead job is too many.
 ///
 /// A group that is new is told for as long as --new-group says, so a cron line that looks every hour asks for a little
-/// more than one: rather twice than never. For once and no more there is queue set --on-dead.
+/// more than one: rather twice than never. To hear of it as it happens there is queue set --on-dead.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

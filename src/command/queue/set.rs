@@ -58,10 +58,11 @@ pub(super) struct Set {
     group_by: Option<Rule>,
     /// What is run when a job dies: a line for the shell, as a job of the queue NAME.on-dead
     ///
-    /// It runs in the folder in which this is called, with the PATH, LANG, LC_* and TZ of this call; who
-    /// works NAME works that queue too. Its standard input is one line of JSON about the dead job, and
-    /// QCTL_DEAD_ID, _QUEUE, _GROUP, _REASON and _ERROR are set. The group is its key: however many
-    /// jobs die of one cause, it runs once in each --on-dead-every. A hook has no hook.
+    /// It runs in the folder in which this is called, with the PATH, LANG, LC_* and TZ of this call; a
+    /// worker that serves NAME by its name serves that queue too, also while NAME is paused. Its
+    /// standard input is one line of JSON about the dead job, and QCTL_DEAD_ID, _QUEUE, _GROUP, _REASON
+    /// and _ERROR are set. The group is its key: it tells of the first death of a cause, and for
+    /// --on-dead-every that counts for all others of it. A hook that dies calls none.
     #[arg(long, value_name = "CMD|none", value_parser = value::hook_line)]
     on_dead: Option<HookLine>,
     /// How long one such run counts for all that die of one cause [default: 1h]
