@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::unistd::geteuid;
 
 use self::work::Facts;
-use super::{Answer, Ctx};
+use super::{Answer, Ctx, excess};
 use crate::clock::{Clock as _, Moment, Timestamp};
 use crate::config::ChosenBy;
 use crate::exit::{Exit, Failure};
@@ -40,8 +40,9 @@ const N_NEWEST: usize = 100;
 /// more than a minute and ten times longer than 99 of 100 in their queue did within a week; queues
 /// that no live worker serves and whose jobs wait for more than an hour, or that are paused for more
 /// than a day; subscriptions that are behind for as long, or for which events were forgotten or soon will
-/// be, for their age or because of topic set --keep-rows and --keep-bytes; keys that dead or cancelled jobs hold; and times more than a minute in the future,
-/// which a clock that was set back leaves.
+/// be, for their age or because of topic set --keep-rows and --keep-bytes; queues with more dead jobs, or older ones,
+/// than queue set --keep-dead-rows and --keep-dead allow; keys that dead or cancelled jobs hold; and times more than a
+/// minute in the future, which a clock that was set back leaves.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -171,11 +172,14 @@ fn gather(store: &mut dyn Store, at: Moment, qctl: String) -> store::Result<Fact
     let overdue = store.overdue(at.now.minus(work::LONG_WAIT), LIMIT)?;
     let paused = store.subscriptions()?.into_iter().filter(|one| one.paused_at.is_some() && one.name == one.queue);
     let keys = store.blocking_keys(LIMIT, at.now)?;
+    // Before the running jobs: who ended in between has then left none.
+    let workers = store.workers()?;
+    let queues = store.queues()?;
     Ok(Facts {
         at,
-        // Before the running jobs: who ended in between has then left none.
-        workers: store.workers()?,
-        queues: store.queues()?,
+        workers,
+        excesses: excess::of_all(store, &queues, at.now)?,
+        queues,
         paused_with_subscription: paused.map(|one| one.queue).collect(),
         running: store.jobs(&running, Page { after: None, limit: LIMIT, oldest_first: true })?,
         newest: store.jobs(&Filter::default(), Page { after: None, limit: N_NEWEST, oldest_first: false })?,

@@ -16,6 +16,7 @@ pub(crate) mod dlq;
 pub(crate) mod doctor;
 mod draft;
 mod ending;
+mod excess;
 mod follow;
 pub(crate) mod generate;
 pub(crate) mod help;

@@ -5,10 +5,10 @@ mod set;
 
 use clap_complete::ArgValueCandidates;
 
-use super::{Answer, Ctx, complete, selection, value};
+use super::{Answer, Ctx, complete, excess, selection, value};
 use crate::exit::{Exit, Failure};
 use crate::job::{self, QueueName};
-use crate::render::{detail, json, plain, table};
+use crate::render::{self, detail, json, plain, table};
 use crate::ui::Format;
 
 /// Look at queues, pause them, set their defaults
@@ -27,7 +27,7 @@ pub(crate) struct Queue {
 enum Verb {
     List(List),
     Show(Show),
-    Set(set::Set),
+    Set(Box<set::Set>),
     Pause(Pause),
     Resume(Resume),
     Purge(clear::Purge),
@@ -88,6 +88,8 @@ impl Show {
     fn run(self, ctx: &mut Ctx) -> Answer {
         let queue = found(ctx, &self.queue)?;
         let queue = &queue;
+        let now = ctx.now();
+        let beyond = excess::of(ctx.store()?, queue, now)?;
         let look = &ctx.ui.look;
         match ctx.ui.format {
             Format::Json => {
@@ -95,11 +97,14 @@ impl Show {
                 let settings = detail::settings(&queue.settings).into_iter();
                 value["defaults"] =
                     settings.map(|(name, value, _)| (name.replace('-', "_"), serde_json::Value::from(value))).collect();
+                value["on_dead_cwd"] = detail::hook_folder(&queue.settings).into();
+                value["excess"] = render::excess::json(beyond.as_ref());
                 ctx.ui.print(&json::document("queue", value))?;
             }
             Format::Plain => ctx.ui.print(&plain::pairs(detail::queue(queue, look)))?,
             Format::Table => ctx.ui.print(&table::pairs(&detail::queue(queue, look)))?,
         }
+        excess::hint(ctx, std::slice::from_ref(&queue.name))?;
         Ok(Exit::Done)
     }
 }

@@ -2,7 +2,7 @@
 
 use clap_complete::ArgValueCandidates;
 
-use super::{Answer, Ctx, complete, value};
+use super::{Answer, Ctx, complete, excess, value};
 use crate::clock::Timestamp;
 use crate::exit::Exit;
 use crate::job::{Pace, Queue, QueueName};
@@ -67,6 +67,7 @@ impl Stats {
             })
             .collect();
         self.tell(ctx, &told, since)?;
+        excess::hint(ctx, self.queue.as_slice())?;
         Ok(Exit::Done)
     }
 

@@ -57,7 +57,9 @@ impl Systemd {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let (Target::Sqlite(db), _) = ctx.target()?;
         let db = settle(&db)?;
-        let flag = wake::flag(&store::bells(&Target::Sqlite(db.clone())), self.queue.as_str());
+        let bells = store::bells(&Target::Sqlite(db.clone()));
+        let flag = wake::flag(&bells, self.queue.as_str());
+        let hook_flag = self.queue.on_dead().map(|beside| wake::flag(&bells, beside.as_str()));
         let program = config::program().map_err(|error| Failure::usage(format!("where is qctl? {error}")))?;
         let me = config::user();
         let is_system = self.system || (me == 0 && !self.user);
@@ -67,6 +69,7 @@ impl Systemd {
             program: plain(&program)?,
             db: plain(&db)?,
             flag: plain(&flag)?,
+            hook_flag: hook_flag.as_deref().map(plain).transpose()?,
             n_slots: self.jobs,
             grace: self.grace.0,
             user: owner.as_deref(),

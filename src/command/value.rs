@@ -50,6 +50,19 @@ pub(crate) fn positive_or_none(text: &str) -> Result<Limit, String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit(pub(crate) Option<Duration>);
 
+/// A line for the shell, or `none`.
+pub(crate) fn hook_line(text: &str) -> Result<HookLine, String> {
+    match text.trim() {
+        "" => Err("the command is empty; write none for no hook".to_owned()),
+        "none" => Ok(HookLine(None)),
+        _ => Ok(HookLine(Some(text.to_owned()))),
+    }
+}
+
+/// A line for the shell, or that there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HookLine(pub(crate) Option<String>);
+
 /// A number of rows, or `none`: without limit.
 pub(crate) fn rows_or_none(text: &str) -> Result<Rows, String> {
     match text {

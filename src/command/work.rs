@@ -22,9 +22,10 @@ use crate::worker::{self, Plan, Sole, StopRules, Summary, Surroundings};
 
 /// Run jobs
 ///
-/// Without -Q it serves every queue that is not paused. Without a handler each job's own command
-/// runs; with one, the handler runs with the job's arguments appended and its payload on standard
-/// input. The first INT or TERM lets running jobs finish, a second hands them back, a third kills.
+/// Without -Q it serves every queue that is not paused. Who serves a queue by its name serves the
+/// queue of its hooks too: mail.on-dead with mail (queue set --on-dead). Without a handler each job's
+/// own command runs; with one, the handler runs with the job's arguments appended and its payload on
+/// standard input, but hooks run as they are. The first INT or TERM lets running jobs finish, a second hands them back, a third kills.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::group::{GroupName, GroupRule, MAX_PROGRAM};
+use super::hook::Hook;
 use super::id::{IdRange, JobId, QueueName};
 use super::new::{Backoff, Defaults, Due, Jitter, Terms};
 use super::state::{Reason, StateKind};
@@ -125,6 +126,14 @@ pub struct QueueSettings {
     pub keep_rows: Option<Option<u64>>,
     /// Which of its dead jobs belong together; `Some(None)`: by the usual rule.
     pub group_by: Option<Option<GroupRule>>,
+    /// What is run when one of its jobs dies; `Some(None)`: nothing.
+    pub on_dead: Option<Option<Hook>>,
+    /// How long one hook counts for all that die of one cause.
+    pub on_dead_every: Option<Duration>,
+    /// For how long one of its jobs may be dead before that is said; `Some(None)`: for ever.
+    pub keep_dead: Option<Option<Duration>>,
+    /// How many of its jobs may be dead before that is said; `Some(None)`: any number.
+    pub keep_dead_rows: Option<Option<u64>>,
 }
 
 impl QueueSettings {
@@ -142,6 +151,10 @@ impl QueueSettings {
             keep: self.keep.or(other.keep),
             keep_rows: self.keep_rows.or(other.keep_rows),
             group_by: self.group_by.or(other.group_by),
+            on_dead: self.on_dead.or(other.on_dead),
+            on_dead_every: self.on_dead_every.or(other.on_dead_every),
+            keep_dead: self.keep_dead.or(other.keep_dead),
+            keep_dead_rows: self.keep_dead_rows.or(other.keep_dead_rows),
         }
     }
 

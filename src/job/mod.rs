@@ -6,8 +6,10 @@
 mod attempt;
 mod cause;
 mod event;
+mod excess;
 mod filter;
 mod group;
+mod hook;
 mod id;
 mod letter;
 mod new;
@@ -21,8 +23,10 @@ mod wish;
 
 pub use attempt::{Attempt, Chunk, Outcome, Report, Settlement, Stream, Usage, Verdict};
 pub use event::{Event, StopReason};
+pub use excess::Excess;
 pub use filter::{Filter, JobChange, Page, Pattern, Queue, QueueSettings, Retention, Tally};
 pub use group::{Cause, Group, GroupName, GroupRule};
+pub use hook::Hook;
 pub use id::{BadName, IdRange, JobId, Lease, QueueName, QueuePattern, Token, WorkerId};
 pub use letter::{DropId, DropRecord, Letter, Part, Past, Restored, Revision};
 pub use new::{Backoff, Command, Context, Defaults, Due, EnvVars, Jitter, KeyRule, Labels, NewJob, OnDuplicate, Terms};

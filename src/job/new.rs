@@ -180,6 +180,8 @@ impl Defaults {
     pub const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
     /// How many finished jobs a queue keeps.
     pub const KEEP_ROWS: u64 = 100_000;
+    /// How long one hook counts for all that die of one cause.
+    pub const ON_DEAD_EVERY: Duration = Duration::from_secs(3600);
     /// How long after the push a key is held.
     pub const KEY_TTL: Duration = Duration::from_secs(24 * 3600);
 }

@@ -171,8 +171,11 @@ pub fn queue(queue: &Queue, look: &Look) -> Vec<(&'static str, String)> {
         ("oldest ready", queue.oldest_ready.map_or("-".to_owned(), |since| words::age(look.now.since(since)))),
     ];
     pairs.extend(crate::job::StateKind::ALL.map(|state| (state.name(), queue.tally.get(state).to_string())));
-    let own_or_default = |(name, value, is_own)| (name, if is_own { value } else { format!("{value} (default)") });
+    let own_or_default = |(name, value, is_own): (_, String, _)| {
+        (name, if is_own { text::safe(value.as_bytes()) } else { format!("{value} (default)") })
+    };
     pairs.extend(settings(&queue.settings).map(own_or_default));
+    pairs.extend(hook_folder(&queue.settings).map(|cwd| ("on-dead-cwd", cwd)));
     pairs
 }
 
@@ -234,9 +237,14 @@ pub fn terms(own: &QueueSettings, queue: &QueueSettings) -> impl Iterator<Item =
     values.map(|((name, value, _), whose)| (name, value, whose)).filter(|(name, ..)| OF_JOBS.contains(name))
 }
 
+/// The folder in which the hook of a queue is run, if it has one.
+pub fn hook_folder(settings: &QueueSettings) -> Option<String> {
+    settings.on_dead.as_ref().and_then(Option::as_ref).map(|hook| text::safe(&hook.cwd))
+}
+
 /// What jobs of a queue get where their push does not say: the option, its value, and whether the
 /// queue has it of its own.
-pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 10] {
+pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 14] {
     let terms = Terms::default();
     let limit = |limit: Option<Duration>| limit.map_or("none".to_owned(), words::exact);
     let dead_on = settings.dead_on.as_deref().filter(|codes| !codes.is_empty());
@@ -246,8 +254,11 @@ pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 10] 
     let kill_after = settings.kill_after.unwrap_or(terms.kill_after);
     let priority = settings.priority.unwrap_or(Defaults::PRIORITY);
     let keep = settings.keep.unwrap_or(Some(Defaults::KEEP));
+    let rows = |rows: Option<u64>| rows.map_or("none".to_owned(), |n| n.to_string());
     let keep_rows = settings.keep_rows.unwrap_or(Some(Defaults::KEEP_ROWS));
     let group_by = settings.group_by.as_ref().and_then(Option::as_ref);
+    let on_dead = settings.on_dead.as_ref().and_then(Option::as_ref);
+    let on_dead_every = settings.on_dead_every.unwrap_or(Defaults::ON_DEAD_EVERY);
     [
         ("max-attempts", max_attempts.to_string(), settings.max_attempts.is_some()),
         ("backoff", words::backoff(backoff), settings.backoff.is_some()),
@@ -257,8 +268,12 @@ pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 10] 
         ("dead-on", dead_on.map_or("none".to_owned(), words::codes), settings.dead_on.is_some()),
         ("priority", priority.to_string(), settings.priority.is_some()),
         ("keep", limit(keep), settings.keep.is_some()),
-        ("keep-rows", keep_rows.map_or("none".to_owned(), |n| n.to_string()), settings.keep_rows.is_some()),
+        ("keep-rows", rows(keep_rows), settings.keep_rows.is_some()),
         ("group-by", group_by.map_or("none".to_owned(), |rule| rule.as_str().to_owned()), settings.group_by.is_some()),
+        ("on-dead", on_dead.map_or("none".to_owned(), |hook| hook.line.clone()), settings.on_dead.is_some()),
+        ("on-dead-every", words::exact(on_dead_every), settings.on_dead_every.is_some()),
+        ("keep-dead", limit(settings.keep_dead.flatten()), settings.keep_dead.is_some()),
+        ("keep-dead-rows", rows(settings.keep_dead_rows.flatten()), settings.keep_dead_rows.is_some()),
     ]
 }
 

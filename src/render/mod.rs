@@ -7,6 +7,7 @@
 pub mod bars;
 pub mod detail;
 pub mod event;
+pub mod excess;
 pub mod field;
 pub mod github;
 pub mod group;

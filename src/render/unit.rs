@@ -28,6 +28,8 @@ pub struct Workplace<'a> {
     pub db: &'a str,
     /// The queue's flag.
     pub flag: &'a str,
+    /// The flag of the queue of its hooks, which its worker serves too, where it can have one.
+    pub hook_flag: Option<&'a str>,
     /// How many jobs run at the same time.
     pub n_slots: u16,
     /// How long running jobs get when the worker is stopped; none: as long as they take.
@@ -59,11 +61,14 @@ pub fn staying(place: &Workplace<'_>) -> Vec<Unit> {
 /// A worker that is started when its queue's flag is up, and one that looks after what falls due.
 pub fn on_demand(place: &Workplace<'_>) -> Vec<Unit> {
     let queue = place.queue;
+    let flags: String = std::iter::once(place.flag)
+        .chain(place.hook_flag)
+        .map(|flag| format!("PathExists={}\n", flag.replace('%', "%%")))
+        .collect();
     let path = format!(
         "[Unit]\nDescription=qctl queue {queue} has something to do\n\n[Path]\n\
          # Raised by whoever makes a job ready, lowered by the worker before its last look.\n\
-         PathExists={}\n\n[Install]\nWantedBy=paths.target\n",
-        place.flag.replace('%', "%%")
+         {flags}\n[Install]\nWantedBy=paths.target\n"
     );
     let about = format!("qctl worker for queue {queue}, on demand");
     let ahead = AHEAD.as_secs();
@@ -150,6 +155,7 @@ mod tests {
         program: "/usr/bin/qctl",
         db: "/srv/q/queue.db",
         flag: "/srv/q/queue.db-wake/mail.ready",
+        hook_flag: Some("/srv/q/queue.db-wake/mail.on-dead.ready"),
         n_slots: 4,
         grace: Some(Duration::from_secs(90)),
         user: None,
@@ -179,6 +185,7 @@ mod tests {
         };
         let units = on_demand(&place);
         assert_eq!(line(&units[0].text, "PathExists="), "/srv/a b %%h/mail.ready");
+        assert!(units[0].text.contains("\nPathExists=/srv/q/queue.db-wake/mail.on-dead.ready\n\n[Install]"));
         let command = line(&units[1].text, "ExecStart=");
         let words = r#""/opt/100%% $q/qctl" --db "/srv/a \"b\" \\ $$c %%h/queue.db" work"#;
         assert!(command.starts_with(words), "{command}");

@@ -113,9 +113,14 @@ pub struct Serving {
 impl Serving {
     /// Whether jobs of this queue are taken.
     pub fn includes(&self, queue: &QueueName) -> bool {
-        let is_asked_for = self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.matches(queue));
+        let is_asked_for = self.patterns.is_empty() || self.patterns.iter().any(|pattern| means(pattern, queue));
         is_asked_for && !self.except.contains(queue)
     }
+}
+
+/// Whether a worker that is told to serve this serves the queue: who serves one by its name runs its hooks too.
+fn means(pattern: &QueuePattern, queue: &QueueName) -> bool {
+    pattern.matches(queue) || queue.has_hooks_of() == Some(pattern.as_str())
 }
 
 /// What a worker brings to a turn, and what it wants.
@@ -144,6 +149,8 @@ pub struct Turned {
     pub expired: Vec<Job>,
     /// Queues, served or not, that are open and in which jobs fell due.
     pub promoted: Vec<QueueName>,
+    /// Queues, served or not, that are open and into which hooks were pushed for what died.
+    pub alarmed: Vec<QueueName>,
     /// When the next waiting job of a served queue falls due.
     pub next_due: Option<Timestamp>,
     /// More fell due than one turn makes ready: take another at once.

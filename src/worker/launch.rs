@@ -4,13 +4,19 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::job::{Claimed, Command, Delivery, WorkerId};
+use crate::job::{Claimed, Command, Delivery, Job, WorkerId};
 use crate::process::Launch;
 
-/// The words to run: the job's own command, or the handler with the job's arguments appended.
+/// The words to run: the job's own command, or the handler with the job's arguments appended. Hooks are no work for
+/// the handler of their queue: they run what they are.
 ///
 /// `None` where there is neither.
-pub(super) fn argv(command: Option<&Command>, handler: Option<&Vec<Vec<u8>>>) -> Option<Vec<Vec<u8>>> {
+pub(super) fn argv(job: &Job, handler: Option<&Vec<Vec<u8>>>) -> Option<Vec<Vec<u8>>> {
+    let is_hook = job.command.is_some() && job.queue.has_hooks_of().is_some();
+    words(job.command.as_ref(), handler.filter(|_| !is_hook))
+}
+
+fn words(command: Option<&Command>, handler: Option<&Vec<Vec<u8>>>) -> Option<Vec<Vec<u8>>> {
     match (handler, command) {
         (None, None) => None,
         (None, Some(command)) => Some(command.argv()),
@@ -75,27 +81,27 @@ fn label_variable(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn words(words: &[&str]) -> Vec<Vec<u8>> {
+    fn list(words: &[&str]) -> Vec<Vec<u8>> {
         words.iter().map(|word| word.as_bytes().to_vec()).collect()
     }
 
     #[test]
     fn a_handler_gets_the_jobs_arguments_appended() {
-        let handler = words(&["handle", "-v"]);
-        let program = Command::Program(words(&["a", "b c"]));
-        assert_eq!(argv(Some(&program), Some(&handler)), Some(words(&["handle", "-v", "a", "b c"])));
+        let handler = list(&["handle", "-v"]);
+        let program = Command::Program(list(&["a", "b c"]));
+        assert_eq!(words(Some(&program), Some(&handler)), Some(list(&["handle", "-v", "a", "b c"])));
         let line = Command::Shell(b"a | b".to_vec());
-        assert_eq!(argv(Some(&line), Some(&handler)), Some(words(&["handle", "-v", "a | b"])));
-        assert_eq!(argv(None, Some(&handler)), Some(handler));
+        assert_eq!(words(Some(&line), Some(&handler)), Some(list(&["handle", "-v", "a | b"])));
+        assert_eq!(words(None, Some(&handler)), Some(handler));
     }
 
     #[test]
     fn a_shell_sees_a_line_and_never_a_vector() {
         let line = Command::Shell(b"a | b".to_vec());
-        assert_eq!(argv(Some(&line), None), Some(words(&["/bin/sh", "-c", "a | b"])));
-        let program = Command::Program(words(&["a", "; rm -rf /"]));
-        assert_eq!(argv(Some(&program), None), Some(words(&["a", "; rm -rf /"])));
-        assert_eq!(argv(None, None), None);
+        assert_eq!(words(Some(&line), None), Some(list(&["/bin/sh", "-c", "a | b"])));
+        let program = Command::Program(list(&["a", "; rm -rf /"]));
+        assert_eq!(words(Some(&program), None), Some(list(&["a", "; rm -rf /"])));
+        assert_eq!(words(None, None), None);
     }
 
     #[test]

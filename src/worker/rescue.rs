@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::clock::{Moment, Uptime};
-use crate::job::{Job, Lease, Outcome, Report, Settlement, State, Stream, Verdict, WorkerId};
+use crate::job::{Job, Lease, Outcome, QueueName, Report, Settlement, State, Stream, Verdict, WorkerId};
 use crate::policy;
 use crate::process::{LockedByte, Remnant};
 use crate::store::{Mark, Orphan, Result, Serving, Settled, Store, Turn};
@@ -30,6 +30,8 @@ pub(super) struct Rescued {
     pub(super) job: Job,
     pub(super) report: Report,
     pub(super) verdict: Verdict,
+    /// The queue into which a hook was pushed for it, if it died.
+    pub(super) alarmed: Vec<QueueName>,
 }
 
 /// How long a worker must be seen to hang, by one who can write all the while, until its jobs are
@@ -141,9 +143,10 @@ fn bring_home(store: &mut dyn Store, worker: WorkerId, orphan: Orphan, at: Momen
     let settlement = Settlement { lease, verdict, heed, report: Some(report.clone()), output: Vec::new() };
     let serving = Serving::default();
     let turn = Turn { worker, settlements: &[settlement], output: &[], serving: &serving, n_wanted: 0 };
-    let is_recorded = store.turn(&turn, at.now)?.settled.first() == Some(&Settled::Recorded);
+    let turned = store.turn(&turn, at.now)?;
+    let is_recorded = turned.settled.first() == Some(&Settled::Recorded);
     store.make_durable()?;
-    Ok(is_recorded.then_some(Rescued { job, report, verdict }))
+    Ok(is_recorded.then_some(Rescued { job, report, verdict, alarmed: turned.alarmed }))
 }
 
 fn report(store: &mut dyn Store, orphan: &Orphan, at: Moment) -> Result<Report> {

@@ -40,6 +40,18 @@ fn every_way_of_making_a_job_ready_raises_the_flag() {
 }
 
 #[test]
+fn a_hook_raises_the_flag_of_its_queue_which_a_worker_of_that_whose_it_is_lowers() {
+    let queue = Sandbox::new();
+    queue.qctl("queue set mail --max-attempts 1 --on-dead true").succeeds();
+    queue.push("-Q mail false");
+    queue.qctl("work --once -Q mail").succeeds();
+    assert!(queue.has_flag("mail.on-dead"), "it is left to the next worker");
+    queue.qctl("work --drain -Q mail").succeeds();
+    assert!(!queue.has_flag("mail.on-dead"));
+    assert_eq!(queue.state(2), "succeeded");
+}
+
+#[test]
 fn a_push_whose_id_nobody_can_be_told_raises_the_flag_all_the_same() {
     let queue = Sandbox::new();
     queue.sh("qctl push -Q mail true >/dev/full").exits(74);

@@ -40,7 +40,9 @@ fn systemd_takes_the_worker_on_demand() {
     queue.push("-Q mail true");
     let flag = queue.path("queue.db-wake/mail.ready");
     assert!(flag.exists());
-    assert!(queue.read("units/qctl-mail.path").contains(&format!("\nPathExists={}\n", flag.display())));
+    let hooks = queue.path("queue.db-wake/mail.on-dead.ready");
+    let flags = format!("\nPathExists={}\nPathExists={}\n", flag.display(), hooks.display());
+    assert!(queue.read("units/qctl-mail.path").contains(&flags));
 }
 
 #[test]

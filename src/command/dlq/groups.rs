@@ -1,7 +1,7 @@
 //! `qctl dlq groups`
 
 use super::select::Which;
-use crate::command::{Answer, Ctx};
+use crate::command::{Answer, Ctx, excess};
 use crate::exit::Exit;
 use crate::render::{group, json};
 use crate::ui::Format;
@@ -39,6 +39,7 @@ impl Groups {
                     .hint("\nsee some: qctl dlq list --group GROUP   again: qctl dlq requeue --group GROUP --sample 5");
             }
         }
+        excess::hint(ctx, &self.which.queue)?;
         Ok(Exit::Done)
     }
 }

@@ -1,7 +1,7 @@
 //! `qctl dlq list`
 
 use super::select::Which;
-use crate::command::{Answer, Ctx, value};
+use crate::command::{Answer, Ctx, excess, value};
 use crate::exit::Exit;
 use crate::job::StateKind;
 use crate::render::{json, plain, table};
@@ -38,6 +38,7 @@ impl List {
             Format::Table if jobs.is_empty() => ctx.ui.hint("no dead jobs"),
             Format::Table => ctx.ui.print(&table::dead(&jobs, look))?,
         }
+        excess::hint(ctx, &self.which.queue)?;
         Ok(Exit::Done)
     }
 }

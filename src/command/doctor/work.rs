@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::clock::{Moment, Timestamp};
-use crate::job::{Job, JobId, Pace, Queue, QueueName, State, StateKind};
-use crate::render::{Finding, words};
+use crate::job::{Excess, Job, JobId, Pace, Queue, QueueName, State, StateKind};
+use crate::render::{Finding, excess, words};
 use crate::store::{Serving, Worker};
 
 /// A job that has been due for longer is not on its way. Who drains a queue by cron does so every
@@ -53,6 +53,8 @@ pub(super) struct Facts {
     pub(super) holders: Vec<Job>,
     /// How the queues went during [`USUAL`].
     pub(super) pace: Vec<(QueueName, Pace)>,
+    /// Queues with dead jobs beyond their limits.
+    pub(super) excesses: Vec<(QueueName, Excess)>,
     /// How this queue is named on the command line.
     pub(super) qctl: String,
 }
@@ -66,6 +68,7 @@ impl Facts {
         findings.extend(self.running.iter().filter_map(|job| self.slow(job)));
         findings.extend(self.queues.iter().filter_map(|queue| self.unserved(queue)));
         findings.extend(self.queues.iter().filter_map(|queue| self.paused(queue)));
+        findings.extend(self.excesses.iter().map(|(queue, excess)| self.too_many_dead(queue, excess)));
         findings.extend(self.keys());
         findings
     }
@@ -195,6 +198,11 @@ impl Facts {
         let message = format!("queue {name} has been paused for {}; {waiting} in it", words::length(paused));
         let what = if self.paused_with_subscription.contains(name) { "subscription" } else { "queue" };
         Some(Finding::new("paused", message, format!("{} {what} resume {name}", self.qctl)))
+    }
+
+    /// Dead jobs beyond the limits that somebody set: they stay until somebody decides.
+    fn too_many_dead(&self, queue: &QueueName, excess: &Excess) -> Finding {
+        Finding::new("dead", excess::sentence(queue, excess), excess::cure(&self.qctl, queue, excess))
     }
 
     /// Keys whose job will not run, so that whoever pushes them is answered and nothing is done.
@@ -333,6 +341,7 @@ mod tests {
             overdue: Vec::new(),
             holders: Vec::new(),
             pace: pace(100),
+            excesses: Vec::new(),
             qctl: "qctl".to_owned(),
         }
     }
@@ -401,6 +410,25 @@ mod tests {
         assert_eq!(codes(&Facts { newest: vec![pushed(0), pushed(61)], ..well() }), ["clock"]);
         let seen = Worker { heartbeat_at: NOW.plus(Duration::from_secs(90)), ..worker(1, true) };
         assert_eq!(codes(&Facts { workers: vec![seen], ..well() }), ["clock"]);
+    }
+
+    #[test]
+    fn dead_jobs_beyond_a_limit_are_told_with_what_drops_those_that_are_too_old() {
+        let day = Duration::from_secs(86_400);
+        let excess = Excess { n: 1200, max: Some(1000), age: day * 40, max_age: Some(day * 30) };
+        let found = |excess| Facts { excesses: vec![(name("mail"), excess)], ..well() }.findings().remove(0);
+        let both = found(excess);
+        assert_eq!(
+            (both.code, both.message.as_str()),
+            (
+                "dead",
+                "queue mail has 1200 dead jobs, 200 more than its limit; the oldest died 40d ago, the limit is 30d"
+            )
+        );
+        assert_eq!(both.hint, "qctl dlq drop -Q mail --until 30d");
+        let many = found(Excess { max_age: None, ..excess });
+        assert_eq!(many.message, "queue mail has 1200 dead jobs, 200 more than its limit");
+        assert!(many.hint.starts_with("qctl dlq groups -Q mail"), "{}", many.hint);
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! `qctl queue set`
 
+use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
 use clap_complete::ArgValueCandidates;
 
 use super::Show;
-use crate::command::value::{self, Codes, Limit, Rows, Rule};
-use crate::command::{Answer, Ctx, complete};
+use crate::command::value::{self, Codes, HookLine, Limit, Rows, Rule};
+use crate::command::{Answer, Ctx, complete, job_options};
+use crate::config;
 use crate::exit::{Exit, Failure};
-use crate::job::{Backoff, Jitter, QueueName, QueueSettings};
+use crate::job::{Backoff, Hook, Jitter, QueueName, QueueSettings};
 use crate::ui::Format;
 
 /// Set what jobs of a queue get where their push does not say, making the queue if need be
@@ -17,6 +19,8 @@ use crate::ui::Format;
 Examples:
   qctl queue set mail --max-attempts 10 --backoff exp:30s..6h
   qctl queue set mail --group-by '(\\w+Error)'
+  qctl queue set mail --on-dead './page.sh \"$QCTL_DEAD_ERROR\"' --on-dead-every 15m
+  qctl queue set mail --keep-dead 30d --keep-dead-rows 1000
   qctl queue set ci --keep 2d --keep-rows 5000 --timeout 15m")]
 pub(super) struct Set {
     /// The queue
@@ -52,11 +56,29 @@ pub(super) struct Set {
     /// Which dead jobs belong together: what this regular expression finds in their errors, or its groups
     #[arg(long, value_name = "REGEX|none", value_parser = value::group_rule)]
     group_by: Option<Rule>,
+    /// What is run when a job dies: a line for the shell, as a job of the queue NAME.on-dead
+    ///
+    /// It runs in the folder in which this is called, with the PATH, LANG, LC_* and TZ of this call; a
+    /// worker that serves NAME by its name serves that queue too, also while NAME is paused. Its
+    /// standard input is one line of JSON about the dead job, and QCTL_DEAD_ID, _QUEUE, _GROUP, _REASON
+    /// and _ERROR are set. The group is its key: it tells of the first death of a cause, and for
+    /// --on-dead-every that counts for all others of it. A hook that dies calls none.
+    #[arg(long, value_name = "CMD|none", value_parser = value::hook_line)]
+    on_dead: Option<HookLine>,
+    /// How long one such run counts for all that die of one cause [default: 1h]
+    #[arg(long, value_name = "D", value_parser = value::positive_duration)]
+    on_dead_every: Option<Duration>,
+    /// For how long a job may be dead before queue show, stats, dlq and doctor say so; nothing is dropped
+    #[arg(long, value_name = "D|none", value_parser = value::positive_or_none)]
+    keep_dead: Option<Limit>,
+    /// How many jobs may be dead before they say so; nothing is dropped
+    #[arg(long, value_name = "N|none", value_parser = value::rows_or_none)]
+    keep_dead_rows: Option<Rows>,
 }
 
 impl Set {
     pub(super) fn run(self, ctx: &mut Ctx) -> Answer {
-        let own = self.own();
+        let own = self.own()?;
         let queue = self.queue;
         if own == QueueSettings::default() {
             return Err(Failure::usage("nothing is set").hint(format!("qctl queue show {queue} shows what can be")));
@@ -68,8 +90,8 @@ impl Set {
     }
 
     /// What is set.
-    fn own(&self) -> QueueSettings {
-        QueueSettings {
+    fn own(&self) -> Result<QueueSettings, Failure> {
+        Ok(QueueSettings {
             max_attempts: self.max_attempts,
             backoff: self.backoff.clone(),
             jitter: self.jitter,
@@ -80,6 +102,27 @@ impl Set {
             keep: self.keep.map(|Limit(keep)| keep),
             keep_rows: self.keep_rows.map(|Rows(rows)| rows),
             group_by: self.group_by.clone().map(|Rule(rule)| rule),
+            on_dead: self.hook()?,
+            on_dead_every: self.on_dead_every,
+            keep_dead: self.keep_dead.map(|Limit(keep)| keep),
+            keep_dead_rows: self.keep_dead_rows.map(|Rows(rows)| rows),
+        })
+    }
+
+    /// The hook, as it is to run from here.
+    fn hook(&self) -> Result<Option<Option<Hook>>, Failure> {
+        let Some(HookLine(line)) = &self.on_dead else { return Ok(None) };
+        let Some(line) = line else { return Ok(Some(None)) };
+        let queue = &self.queue;
+        if queue.has_hooks_of().is_some() {
+            return Err(Failure::usage(format!("--on-dead: {queue} is a queue of hooks, and those have none"))
+                .hint("a hook that fails is tried again, and ends in the dead letters of its queue"));
         }
+        if queue.on_dead().is_none() {
+            return Err(Failure::usage(format!("--on-dead: the name {queue} is too long for a queue {queue}.on-dead"))
+                .hint(format!("a name has at most {} characters", QueueName::MAX_LEN)));
+        }
+        let cwd = job_options::cwd(None)?.into_os_string().into_vec();
+        Ok(Some(Some(Hook { line: line.clone(), cwd, env: config::kept_variables() })))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::bench::{Bench, Draft as _, Open, chunk, job, queue};
 use crate::job::{
-    Backoff, Due, Filter, GroupRule, Jitter, Job, JobChange, JobId, Outcome, QueueName, QueueSettings, State,
+    Backoff, Due, Filter, GroupRule, Hook, Jitter, Job, JobChange, JobId, Outcome, QueueName, QueueSettings, State,
     StateKind, Stream, Tally, Verdict,
 };
 use crate::store::{Cancelled, Retried, Standing, Updated};
@@ -274,12 +274,19 @@ pub(crate) fn settings_come_back_as_they_were_set(open: &Open) {
         keep: Some(Some(Duration::from_secs(86_400))),
         keep_rows: Some(Some(1000)),
         group_by: Some(Some(GroupRule::new("row (.*)").expect("a rule"))),
+        on_dead: Some(Some(Hook { line: "./page".to_owned(), cwd: b"/\xff".to_vec(), env: Vec::new() })),
+        on_dead_every: Some(Duration::from_secs(60)),
+        keep_dead: Some(Some(Duration::from_secs(86_400))),
+        keep_dead_rows: Some(Some(10)),
     };
     let some = QueueSettings {
         timeout: Some(None),
         dead_on: Some(Vec::new()),
         keep: Some(None),
         keep_rows: Some(None),
+        on_dead: Some(None),
+        keep_dead: Some(None),
+        keep_dead_rows: Some(None),
         ..QueueSettings::default()
     };
     let fixed = QueueSettings { backoff: Some(Backoff::Fixed(Duration::from_secs(1))), ..full.clone() };

@@ -4,6 +4,7 @@
 //! but the trait. [`suite!`] makes a test of each for one engine, which tells only how it is opened.
 //! No promise waits or asks what time it is.
 
+pub(crate) mod alarm;
 pub(crate) mod behind;
 pub(crate) mod bench;
 pub(crate) mod change;
@@ -117,6 +118,17 @@ macro_rules! suite {
                 progress_is_seen_at_once_and_until_the_next_attempt
                 under_a_lost_lease_nothing_is_said
                 what_was_taken_away_says_nothing_any_more
+            }
+            alarm {
+                a_death_calls_the_hook_of_its_queue_once_for_each_cause
+                causes_that_end_in_one_turn_call_a_hook_each_under_numbers_of_their_own
+                a_cause_calls_again_when_its_period_is_over_and_its_hook_is_done
+                a_hook_gets_a_line_about_the_job_and_its_own_terms
+                what_expires_calls_the_hook_also_of_a_queue_that_is_not_served
+                a_hook_that_dies_calls_none
+                without_a_hook_nothing_is_called
+                who_serves_a_queue_by_its_name_serves_its_hooks
+                the_queue_of_hooks_goes_with_its_own_where_nothing_is_in_it
             }
             recorded {
                 a_step_is_run_once_and_replayed_with_its_bytes_in_every_later_attempt

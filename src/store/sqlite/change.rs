@@ -229,5 +229,9 @@ pub(super) fn configure(tx: &Txn<'_>, queue: &QueueName, change: &mut dyn FnMut(
     if settings.group_by != grouped_by {
         death::refile(tx, id).explain(tx.path())?;
     }
+    if let (Some(Some(_)), Some(beside)) = (&settings.on_dead, queue.on_dead()) {
+        // Workers learn of it now, and not in the turn that pushes the first hook.
+        queue_id(tx, &beside)?;
+    }
     subscription::follow_settings(tx, id, &settings)
 }

@@ -38,10 +38,10 @@ pub(super) fn turn(store: &mut SqliteStore, turn: &Turn<'_>, now: Timestamp) -> 
         }
         front = Some(seen);
     }
-    let (turned, front, has_delivered) = store.write(|tx| write(tx, front, turn, now))?;
+    let (turned, front, has_made_jobs) = store.write(|tx| write(tx, front, turn, now))?;
     store.front = Some(front);
-    if has_delivered {
-        // A delivery may run from here on and show its number around, which a power cut must not give to another job.
+    if has_made_jobs {
+        // A delivery, or a hook, may run from here on and show its number around, which a power cut must not give to another job.
         store.vouch()?;
     }
     Ok(turned)
@@ -70,7 +70,8 @@ fn glance(
     Ok((front, next_portion, has_work))
 }
 
-/// What a turn changes, while it has the write lock. Answers also whether it made deliveries.
+/// What a turn changes, while it has the write lock. Answers also whether it made jobs: deliveries, or
+/// hooks for what died.
 fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) -> Result<(Turned, Front, bool)> {
     // Asked under the lock: a queue may have been paused while this waited for it.
     let mut front = Front::look(tx, known, turn.serving).explain(tx.path())?;
@@ -81,7 +82,12 @@ fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) ->
     let mut promoted = promote(tx, now)?;
     let (expired, n_expired) = expire(tx, turn.serving, now)?;
     let caught_up = if front.has_topics() { behind::catch_up(tx, turn.serving, now)? } else { CaughtUp::default() };
-    let has_delivered = !caught_up.queue_ids.is_empty();
+    let alarmed = tx.alarmed();
+    if !alarmed.is_empty() {
+        // Their queue may have been made just now.
+        front = Front::look(tx, None, turn.serving).explain(tx.path())?;
+    }
+    let has_made_jobs = !caught_up.queue_ids.is_empty() || !alarmed.is_empty();
     promoted.queue_ids.extend(caught_up.queue_ids);
     let carried = if front.has_tasks() { carry::carry(tx, now)? } else { carry::Done::default() };
     promoted.queue_ids.extend(carried.queue_ids);
@@ -91,9 +97,10 @@ fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) ->
     front.follow(tx, &tx.moved_since()).explain(tx.path())?;
     let claimed = claim(tx, turn.worker, &mut front, n_wanted, now).explain(tx.path())?;
     let promoted = open_queues(tx, &promoted.queue_ids).explain(tx.path())?;
+    let alarmed = open_queues(tx, &alarmed).explain(tx.path())?;
     let next_portion = earliest(caught_up.next_due, carried.next_due);
     let next_due = earliest(front.next_due(tx).explain(tx.path())?, next_portion);
-    Ok((Turned { settled, claimed, expired, promoted, next_due, is_behind }, front, has_delivered))
+    Ok((Turned { settled, claimed, expired, promoted, alarmed, next_due, is_behind }, front, has_made_jobs))
 }
 
 /// When a subscription that is behind may get its next portion of events, or a task may go on.
@@ -169,7 +176,7 @@ fn expire(tx: &Txn<'_>, serving: &Serving, now: Timestamp) -> Result<(Vec<Job>, 
         .explain(tx.path())?;
     let mut expired = Vec::new();
     for &id in &ids {
-        let job = bury_expired(tx, id, now).explain(tx.path())?;
+        let job = bury_expired(tx, id, now)?;
         if serving.includes(&job.queue) {
             expired.push(job);
         }
@@ -177,7 +184,20 @@ fn expire(tx: &Txn<'_>, serving: &Serving, now: Timestamp) -> Result<(Vec<Job>, 
     Ok((expired, ids.len()))
 }
 
-fn bury_expired(tx: &Txn<'_>, id: i64, now: Timestamp) -> rusqlite::Result<Job> {
+fn bury_expired(tx: &Txn<'_>, id: i64, now: Timestamp) -> Result<Job> {
+    let (queue_id, ended) = expire_one(tx, id, now).explain(tx.path())?;
+    let death = Death { job: id, queue_id, at: now, reason: Reason::Expired, ended, error: NOT_STARTED, own: None };
+    death::file(tx, &death)?;
+    let sql = format!("select {JOB_COLUMNS} from job join queue on queue.id = job.queue_id where job.id = :id");
+    let mut query = tx.prepare_cached(&sql).explain(tx.path())?;
+    query.query_row(named_params! { ":id": id }, job_row::job).explain(tx.path())
+}
+
+/// How an attempt ended: the exit status, or the signal.
+type Ended = (Option<i32>, Option<i32>);
+
+/// Has a job be dead; answers its queue, and how its last attempt ended, which it may have had before.
+fn expire_one(tx: &Txn<'_>, id: i64, now: Timestamp) -> rusqlite::Result<(i64, Ended)> {
     let sql = "select queue_id, state from job where id = :id and state in ('scheduled', 'ready')";
     let mut query = tx.prepare_cached(sql)?;
     let (queue_id, from) = query.query_row(named_params! { ":id": id }, |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -191,10 +211,7 @@ fn bury_expired(tx: &Txn<'_>, id: i64, now: Timestamp) -> rusqlite::Result<Job> 
     tx.count(queue_id, StateKind::Dead, 1);
     let sql = "select exit_code, signal from job where id = :id";
     let ended = tx.prepare_cached(sql)?.query_row(named_params! { ":id": id }, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let death = Death { job: id, queue_id, at: now, reason: Reason::Expired, ended, error: NOT_STARTED, own: None };
-    death::file(tx, &death)?;
-    let sql = format!("select {JOB_COLUMNS} from job join queue on queue.id = job.queue_id where job.id = :id");
-    tx.prepare_cached(&sql)?.query_row(named_params! { ":id": id }, job_row::job)
+    Ok((queue_id, ended))
 }
 
 fn claim(

@@ -3,11 +3,14 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
+use super::alarm;
 use super::condition;
-use super::row;
+use super::row::{self, Explain as _};
 use super::schema::Annex;
+use super::transaction::Txn;
 use crate::clock::Timestamp;
-use crate::job::{Cause, Group, GroupName, GroupRule, JobId, QueueName, Reason};
+use crate::job::{Cause, Group, GroupName, GroupRule, JobId, QueueName, QueueSettings, Reason};
+use crate::store::Result;
 
 /// What is told of a job that was not started in time.
 pub(super) const NOT_STARTED: &str = "not started in time";
@@ -26,17 +29,31 @@ pub(super) struct Death<'d> {
     pub(super) own: Option<&'d GroupName>,
 }
 
-/// Files a job that is dead, as its row already says, under its cause.
-pub(super) fn file(conn: &Connection, death: &Death<'_>) -> rusqlite::Result<()> {
-    Annex::Causes.build(conn)?;
-    let sql = "select name, settings from queue where id = :id";
-    let (queue, settings) = conn.prepare_cached(sql)?.query_row(named_params! { ":id": death.queue_id }, |row| {
-        Ok((row.get::<_, QueueName>("name")?, row::settings(row)?))
-    })?;
-    file_by(conn, death, &queue, settings.group_by.flatten().as_ref())
+/// Files a job that is dead, as its row already says, under its cause, and pushes the hook of its queue.
+pub(super) fn file(tx: &Txn<'_>, death: &Death<'_>) -> Result<()> {
+    Annex::Causes.build(tx).explain(tx.path())?;
+    let (queue, settings) = queue(tx, death.queue_id).explain(tx.path())?;
+    let rule = settings.group_by.as_ref().and_then(Option::as_ref);
+    let group = file_by(tx, death, &queue, rule).explain(tx.path())?;
+    match &settings.on_dead {
+        Some(Some(hook)) => alarm::sound(tx, death, (&queue, &group), (hook, settings.on_dead_every)),
+        Some(None) | None => Ok(()),
+    }
 }
 
-fn file_by(conn: &Connection, death: &Death<'_>, queue: &QueueName, rule: Option<&GroupRule>) -> rusqlite::Result<()> {
+/// The name of a queue, and what it has of its own.
+fn queue(conn: &Connection, id: i64) -> rusqlite::Result<(QueueName, QueueSettings)> {
+    let sql = "select name, settings from queue where id = :id";
+    conn.prepare_cached(sql)?.query_row(named_params! { ":id": id }, |row| Ok((row.get("name")?, row::settings(row)?)))
+}
+
+/// Files a job under its cause; answers under which.
+fn file_by(
+    conn: &Connection,
+    death: &Death<'_>,
+    queue: &QueueName,
+    rule: Option<&GroupRule>,
+) -> rusqlite::Result<GroupName> {
     let cause = Cause::of(death.ended, death.error, rule);
     let name = death.own.cloned().unwrap_or_else(|| cause.group(queue, death.reason));
     let sql = "insert into cause (queue_id, name, reason, exit_code, signal, body, is_own, n, first_at, last_at)
@@ -62,7 +79,7 @@ fn file_by(conn: &Connection, death: &Death<'_>, queue: &QueueName, rule: Option
     })?;
     let sql = "update job set cause = :name where id = :job";
     conn.prepare_cached(sql)?.execute(named_params! { ":name": name.as_str(), ":job": death.job })?;
-    Ok(())
+    Ok(name)
 }
 
 /// Takes a job, which may be dead, from under its cause, before it leaves that state or is forgotten.
@@ -89,7 +106,7 @@ pub(super) fn shelve(conn: &Connection, job: JobId) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Files a dead job that came back, or came from elsewhere. The group that its row names is its own if it is known to
+/// Files a dead job that came back, or came from elsewhere, of which nobody need be told. The group that its row names is its own if it is known to
 /// be, or cannot be that of a cause.
 pub(super) fn file_again(conn: &Connection, job: JobId) -> rusqlite::Result<()> {
     Annex::Causes.build(conn)?;
@@ -114,7 +131,8 @@ pub(super) fn file_again(conn: &Connection, job: JobId) -> rusqlite::Result<()> 
         error: &error,
         own: own.as_ref(),
     };
-    file(conn, &death)
+    let (queue, settings) = queue(conn, death.queue_id)?;
+    file_by(conn, &death, &queue, settings.group_by.flatten().as_ref()).map(drop)
 }
 
 /// The group that a dead job named itself.
@@ -137,10 +155,7 @@ pub(super) fn file_all(conn: &Connection) -> rusqlite::Result<()> {
 /// Files the dead jobs of a queue anew, by the rule that it has now. Those that named their group themselves stay in it.
 pub(super) fn refile(conn: &Connection, queue_id: i64) -> rusqlite::Result<()> {
     Annex::Causes.build(conn)?;
-    let sql = "select name, settings from queue where id = :id";
-    let (queue, settings) = conn.query_row(sql, named_params! { ":id": queue_id }, |row| {
-        Ok((row.get::<_, QueueName>("name")?, row::settings(row)?))
-    })?;
+    let (queue, settings) = queue(conn, queue_id)?;
     let rule = settings.group_by.flatten();
     for sql in [
         "delete from death where queue_id = :id and name in (select name from cause where queue_id = :id and is_own = 0)",

@@ -11,13 +11,13 @@ use super::death;
 use super::query;
 use super::recorded;
 use super::revision;
-use super::row::Explain as _;
+use super::row::{self, Explain as _};
 use super::settle::piece_ids;
 use super::subscription;
 use super::topic;
 use super::transaction::Txn;
 use crate::clock::{self, Timestamp};
-use crate::job::{JobId, Pace, QueueName, Retention, StateKind, Tally};
+use crate::job::{JobId, Pace, QueueName, QueueSettings, Retention, StateKind, Tally};
 use crate::store::{Removed, Result};
 
 /// How many jobs one transaction of pruning forgets at the most.
@@ -248,7 +248,21 @@ pub(super) fn remove_queue(tx: &Txn<'_>, queue: &QueueName) -> Result<Removed> {
         tx.prepare_cached(sql).and_then(|mut delete| delete.execute(named_params! { ":id": id })).explain(tx.path())?;
     }
     death::forget_queue(tx, id).explain(tx.path())?;
+    if let Some(beside) = queue.on_dead() {
+        // That of its hooks goes along, unless something is in it or set for it.
+        remove_unused(tx, &beside)?;
+    }
     Ok(Removed::Gone)
+}
+
+fn remove_unused(tx: &Txn<'_>, queue: &QueueName) -> Result<()> {
+    let sql = "select settings from queue where name = :name";
+    let mut query = tx.prepare_cached(sql).explain(tx.path())?;
+    let own = query.query_row(named_params! { ":name": queue }, row::settings).optional().explain(tx.path())?;
+    if own == Some(QueueSettings::default()) {
+        let _ = remove_queue(tx, queue)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

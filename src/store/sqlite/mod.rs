@@ -8,6 +8,7 @@
 //! SQLite's, and another process's commit could vanish.
 
 mod agree;
+mod alarm;
 mod behind;
 mod carry;
 mod change;

@@ -86,7 +86,7 @@ fn file(
         error: report.and_then(|report| report.error.as_deref()).unwrap_or_default(),
         own,
     };
-    death::file(tx, &death).explain(tx.path())
+    death::file(tx, &death)
 }
 
 /// Counts how long the attempt waited and ran, if it ended by itself.

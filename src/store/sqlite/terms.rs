@@ -6,10 +6,12 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use crate::job::{Backoff, GroupRule, Jitter, QueueSettings, Terms};
+use crate::job::{Backoff, GroupRule, Hook, Jitter, QueueSettings, Terms};
 
 /// Terms as their column.
 pub(super) fn terms_column(terms: &Terms) -> String {
@@ -84,6 +86,71 @@ struct StoredSettings {
     /// Empty is `none`: said, and by the usual rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     group_by: Option<String>,
+    /// An empty line is `none`: said, and nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    on_dead: Option<StoredHook>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    on_dead_every: Option<u64>,
+    /// 0 is `none`: said, and without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keep_dead: Option<u64>,
+    /// 0 is `none`: said, and without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keep_dead_rows: Option<u64>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct StoredHook {
+    line: String,
+    cwd: StoredBytes,
+    env: Vec<(StoredBytes, StoredBytes)>,
+}
+
+/// Bytes, which mostly are text.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredBytes {
+    Text(String),
+    Other { base64: String },
+}
+
+impl Default for StoredBytes {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
+}
+
+impl From<&[u8]> for StoredBytes {
+    fn from(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Other { base64: STANDARD.encode(bytes) },
+        }
+    }
+}
+
+impl From<StoredBytes> for Vec<u8> {
+    fn from(stored: StoredBytes) -> Self {
+        match stored {
+            StoredBytes::Text(text) => text.into_bytes(),
+            // What is none was not written by any qctl; the hook then fails where it is run, and says so.
+            StoredBytes::Other { base64 } => STANDARD.decode(base64).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<&Hook> for StoredHook {
+    fn from(hook: &Hook) -> Self {
+        let env = hook.env.iter().map(|(name, value)| (name.as_slice().into(), value.as_slice().into()));
+        Self { line: hook.line.clone(), cwd: hook.cwd.as_slice().into(), env: env.collect() }
+    }
+}
+
+impl From<StoredHook> for Hook {
+    fn from(stored: StoredHook) -> Self {
+        let env = stored.env.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self { line: stored.line, cwd: stored.cwd.into(), env: env.collect() }
+    }
 }
 
 fn to_ms(duration: Duration) -> u64 {
@@ -138,6 +205,10 @@ impl From<&QueueSettings> for StoredSettings {
                 .group_by
                 .as_ref()
                 .map(|rule| rule.as_ref().map_or(String::new(), |rule| rule.as_str().to_owned())),
+            on_dead: settings.on_dead.as_ref().map(|hook| hook.as_ref().map(StoredHook::from).unwrap_or_default()),
+            on_dead_every: settings.on_dead_every.map(to_ms),
+            keep_dead: settings.keep_dead.map(|limit| limit.map_or(0, to_ms)),
+            keep_dead_rows: settings.keep_dead_rows.map(|limit| limit.unwrap_or(0)),
         }
     }
 }
@@ -157,6 +228,10 @@ impl From<StoredSettings> for QueueSettings {
             keep_rows: stored.keep_rows.map(|rows| (rows > 0).then_some(rows)),
             // A rule that a newer regular expression allowed is as good as none.
             group_by: stored.group_by.map(|rule| (!rule.is_empty()).then(|| GroupRule::new(rule).ok()).flatten()),
+            on_dead: stored.on_dead.map(|hook| (!hook.line.is_empty()).then(|| hook.into())),
+            on_dead_every: stored.on_dead_every.map(Duration::from_millis),
+            keep_dead: stored.keep_dead.map(limit),
+            keep_dead_rows: stored.keep_dead_rows.map(|rows| (rows > 0).then_some(rows)),
         }
     }
 }
@@ -225,8 +300,18 @@ mod tests {
             keep: Some(Some(Duration::from_secs(60))),
             keep_rows: Some(None),
             group_by: Some(Some(GroupRule::new(r"(\w+Error)").expect("a rule"))),
+            on_dead: Some(Some(Hook {
+                line: "./page".to_owned(),
+                cwd: b"/srv/\xff".to_vec(),
+                env: vec![(b"PATH".to_vec(), b"/bin".to_vec())],
+            })),
+            on_dead_every: Some(Duration::from_secs(60)),
+            keep_dead: Some(None),
+            keep_dead_rows: Some(Some(7)),
             ..QueueSettings::default()
         };
         assert_eq!(super::settings(&settings_column(&settings)).expect("JSON"), settings);
+        let none = QueueSettings { on_dead: Some(None), ..QueueSettings::default() };
+        assert_eq!(super::settings(&settings_column(&none)).expect("JSON"), none);
     }
 }

@@ -29,6 +29,7 @@ pub(super) struct Txn<'c> {
     counted: RefCell<BTreeMap<(i64, &'static str), i64>>,
     moved_since: RefCell<BTreeSet<(StateKind, i64)>>,
     paced: RefCell<BTreeMap<Beat, i64>>,
+    alarmed: RefCell<BTreeSet<i64>>,
     dropped_files: RefCell<Vec<String>>,
 }
 
@@ -87,6 +88,7 @@ impl SqliteStore {
             counted: RefCell::default(),
             moved_since: RefCell::default(),
             paced: RefCell::default(),
+            alarmed: RefCell::default(),
             dropped_files: RefCell::default(),
         };
         let done = work(&txn)?;
@@ -158,6 +160,16 @@ impl<'c> Txn<'c> {
         self.moved_since.take()
     }
 
+    /// Notes that the hook of a queue was pushed, into the queue of this number.
+    pub(super) fn note_alarm(&self, queue_id: i64) {
+        self.alarmed.borrow_mut().insert(queue_id);
+    }
+
+    /// The queues into which hooks were pushed since this was last asked.
+    pub(super) fn alarmed(&self) -> BTreeSet<i64> {
+        self.alarmed.take()
+    }
+
     /// Notes that something took a certain time.
     pub(super) fn note_pace(&self, beat: Beat) {
         *self.paced.borrow_mut().entry(beat).or_default() += 1;
@@ -165,8 +177,7 @@ impl<'c> Txn<'c> {
 
     /// Gives the next number of a sequence of the file.
     pub(super) fn next(&self, sequence: &'static str) -> Result<i64> {
-        let used_up = self.counted.borrow().get(&(0, sequence)).copied().unwrap_or(0);
-        let next = self.following(sequence, self.last(sequence)? + used_up)?;
+        let next = self.following(sequence, self.last(sequence)?)?;
         self.use_up(sequence, 1);
         Ok(next)
     }
@@ -184,12 +195,15 @@ impl<'c> Txn<'c> {
         Err(Error::Corrupt { path: self.path.to_owned(), source })
     }
 
-    /// The number that a sequence gave last, what was noted since left out; 0 before the first.
-    pub(super) fn last(&self, sequence: &str) -> Result<i64> {
+    /// The number that a sequence gave last; 0 before the first.
+    pub(super) fn last(&self, sequence: &'static str) -> Result<i64> {
         let mut query = self
             .prepare_cached("select coalesce(max(n), 0) from counter where queue_id = 0 and what = :sequence")
             .explain(self.path)?;
-        query.query_row(named_params! { ":sequence": sequence }, |row| row.get(0)).explain(self.path)
+        let written: i64 =
+            query.query_row(named_params! { ":sequence": sequence }, |row| row.get(0)).explain(self.path)?;
+        let used_up = self.counted.borrow().get(&(0, sequence)).copied().unwrap_or(0);
+        Ok(written.saturating_add(used_up))
     }
 
     /// Notes that the next `n` numbers of a sequence were given.

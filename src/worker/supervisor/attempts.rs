@@ -12,7 +12,7 @@ use crate::worker::writer::RETRY;
 impl Supervisor<'_> {
     pub(super) fn start(&mut self, claimed: Claimed, at: Moment, held_until: Uptime) {
         self.last_work = at.uptime;
-        let Some(argv) = launch::argv(claimed.job.command.as_ref(), self.plan.handler.as_ref()) else {
+        let Some(argv) = launch::argv(&claimed.job, self.plan.handler.as_ref()) else {
             return self.leave_alone(claimed);
         };
         if self.mode == Mode::Stopping || self.mode == Mode::Killing {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Asked, Ended, Mode, Supervisor};
 use crate::clock::{Moment, Uptime};
-use crate::job::{Event, Lease, StopReason, Verdict};
+use crate::job::{Event, Lease, QueueName, StopReason, Verdict};
 use crate::process;
 use crate::store::{Settled, Standing, Turned};
 use crate::wake;
@@ -125,13 +125,22 @@ impl Supervisor<'_> {
         for queue in &turned.promoted {
             wake::raise(&self.around.bells, queue.as_str());
         }
-        if !turned.promoted.is_empty() || !turned.claimed.is_empty() {
+        self.pass_on(&turned.alarmed);
+        if !turned.promoted.is_empty() || !turned.alarmed.is_empty() || !turned.claimed.is_empty() {
             self.has_lowered = false;
         }
         self.next_due = turned.next_due;
         self.may_find_work |= turned.is_behind || !turned.claimed.is_empty();
         for claimed in turned.claimed {
             self.start(claimed, at, held_until);
+        }
+    }
+
+    /// Calls those who may run the hooks that were pushed into these queues: this worker may serve other ones.
+    fn pass_on(&self, alarmed: &[QueueName]) {
+        wake::raise_all(&self.around.bells, alarmed.iter().map(QueueName::as_str));
+        if !alarmed.is_empty() {
+            wake::ring(&self.around.bells, |name| name.starts_with(wake::WORKER));
         }
     }
 
@@ -146,7 +155,8 @@ impl Supervisor<'_> {
 
     fn tell_of_rescued(&mut self, rescued: &[Rescued]) {
         self.may_find_work = true;
-        for Rescued { job, report, verdict } in rescued {
+        for Rescued { job, report, verdict, alarmed } in rescued {
+            self.pass_on(alarmed);
             match verdict {
                 Verdict::Die { .. } => self.summary.n_dead += 1,
                 Verdict::HandBack => wake::raise(&self.around.bells, job.queue.as_str()),
