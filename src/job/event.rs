@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::attempt::{Report, Verdict};
+use super::breaker::BreakerNews;
 use super::id::{QueueName, WorkerId};
 use super::state::Job;
 
@@ -44,6 +45,11 @@ pub enum Event<'a> {
     NothingToRun {
         /// Found out by this job, which was handed back.
         job: &'a Job,
+    },
+    /// A queue was stopped by its breaker, or goes on.
+    Breaker {
+        /// Which, and how.
+        news: &'a BreakerNews,
     },
     /// The queue file could not be used for a moment; the worker tries again.
     Trouble {
@@ -90,6 +96,7 @@ impl Event<'_> {
             | Self::Expired { job }
             | Self::LeaseLost { job }
             | Self::NothingToRun { job } => Some(&job.queue),
+            Self::Breaker { news } => Some(&news.queue),
             Self::Up { .. } | Self::Trouble { .. } | Self::Cramped { .. } | Self::Stopping { .. } => None,
         }
     }

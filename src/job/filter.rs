@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::breaker::{BreakerRule, Tripped};
 use super::group::{GroupName, GroupRule, MAX_PROGRAM};
 use super::id::{IdRange, JobId, QueueName};
 use super::new::{Backoff, Defaults, Due, Jitter, Terms};
@@ -120,6 +121,10 @@ pub struct QueueSettings {
     pub keep_rows: Option<Option<u64>>,
     /// Which of its dead jobs belong together; `Some(None)`: by the usual rule.
     pub group_by: Option<Option<GroupRule>>,
+    /// When it is stopped because its attempts fail; `Some(None)`: never.
+    pub breaker: Option<Option<BreakerRule>>,
+    /// How long it is from one trial to the next then.
+    pub breaker_probe: Option<Duration>,
 }
 
 impl QueueSettings {
@@ -137,6 +142,8 @@ impl QueueSettings {
             keep: self.keep.or(other.keep),
             keep_rows: self.keep_rows.or(other.keep_rows),
             group_by: self.group_by.or(other.group_by),
+            breaker: self.breaker.or(other.breaker),
+            breaker_probe: self.breaker_probe.or(other.breaker_probe),
         }
     }
 
@@ -194,6 +201,8 @@ pub struct Queue {
     pub name: QueueName,
     /// Since when it is paused, if it is.
     pub paused_at: Option<Timestamp>,
+    /// How it is stopped by its breaker, if it is.
+    pub tripped: Option<Tripped>,
     /// What it has of its own.
     pub settings: QueueSettings,
     /// How many jobs it holds.

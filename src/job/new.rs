@@ -180,6 +180,8 @@ impl Defaults {
     pub const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
     /// How many finished jobs a queue keeps.
     pub const KEEP_ROWS: u64 = 100_000;
+    /// How long a breaker waits from one trial to the next.
+    pub const BREAKER_PROBE: Duration = Duration::from_secs(60);
     /// How long after the push a key is held.
     pub const KEY_TTL: Duration = Duration::from_secs(24 * 3600);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Look, bars, text, topic, waited, words};
-use crate::job::{Attempt, Context, Defaults, EnvVars, Job, Queue, QueueSettings, State, Subscription, Terms};
+use crate::job::{Attempt, Context, Defaults, EnvVars, Job, Queue, QueueSettings, State, Subscription, Terms, Tripped};
 
 /// A job with its attempts, as `show` gives it.
 pub fn job(job: &Job, context: Option<&(Context, EnvVars)>, attempts: &[Attempt], look: &Look) -> String {
@@ -167,6 +167,7 @@ pub fn queue(queue: &Queue, look: &Look) -> Vec<(&'static str, String)> {
     let mut pairs = vec![
         ("name", queue.name.to_string()),
         ("paused", queue.paused_at.map_or("no".to_owned(), |at| format!("since {}", words::local(at, look)))),
+        ("tripped", queue.tripped.as_ref().map_or("no".to_owned(), |tripped| self::tripped(tripped, look))),
         ("workers", queue.n_workers.to_string()),
         ("oldest ready", queue.oldest_ready.map_or("-".to_owned(), |since| words::age(look.now.since(since)))),
     ];
@@ -174,6 +175,12 @@ pub fn queue(queue: &Queue, look: &Look) -> Vec<(&'static str, String)> {
     let own_or_default = |(name, value, is_own)| (name, if is_own { value } else { format!("{value} (default)") });
     pairs.extend(settings(&queue.settings).map(own_or_default));
     pairs
+}
+
+/// How a queue is stopped by its breaker.
+fn tripped(tripped: &Tripped, look: &Look) -> String {
+    let (since, trial) = (words::local(tripped.since, look), words::local(tripped.next_trial, look));
+    format!("since {since}: {}; the next job is tried at {trial}", words::tripped(tripped))
 }
 
 /// A subscription to a queue with these settings, as `subscription show` gives it.
@@ -229,13 +236,14 @@ pub fn terms(own: &QueueSettings, queue: &QueueSettings) -> impl Iterator<Item =
         }
     });
     let values = settings(&own.clone().or(queue.clone())).into_iter().zip(said_by);
-    // How long jobs are kept is no matter of a subscription.
-    values.map(|((name, value, _), whose)| (name, value, whose)).filter(|(name, ..)| !name.starts_with("keep"))
+    // How long jobs are kept, and when the queue is stopped, is no matter of a subscription.
+    let is_of_jobs = |name: &str| !name.starts_with("keep") && !name.starts_with("breaker");
+    values.map(|((name, value, _), whose)| (name, value, whose)).filter(move |(name, ..)| is_of_jobs(name))
 }
 
 /// What jobs of a queue get where their push does not say: the option, its value, and whether the
 /// queue has it of its own.
-pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 10] {
+pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 12] {
     let terms = Terms::default();
     let limit = |limit: Option<Duration>| limit.map_or("none".to_owned(), words::exact);
     let dead_on = settings.dead_on.as_deref().filter(|codes| !codes.is_empty());
@@ -247,6 +255,8 @@ pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 10] 
     let keep = settings.keep.unwrap_or(Some(Defaults::KEEP));
     let keep_rows = settings.keep_rows.unwrap_or(Some(Defaults::KEEP_ROWS));
     let group_by = settings.group_by.as_ref().and_then(Option::as_ref);
+    let breaker = settings.breaker.flatten().map_or("none".to_owned(), |rule| rule.to_string());
+    let probe = settings.breaker_probe.unwrap_or(Defaults::BREAKER_PROBE);
     [
         ("max-attempts", max_attempts.to_string(), settings.max_attempts.is_some()),
         ("backoff", words::backoff(backoff), settings.backoff.is_some()),
@@ -258,6 +268,8 @@ pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 10] 
         ("keep", limit(keep), settings.keep.is_some()),
         ("keep-rows", keep_rows.map_or("none".to_owned(), |n| n.to_string()), settings.keep_rows.is_some()),
         ("group-by", group_by.map_or("none".to_owned(), |rule| rule.as_str().to_owned()), settings.group_by.is_some()),
+        ("breaker", breaker, settings.breaker.is_some()),
+        ("breaker-probe", words::exact(probe), settings.breaker_probe.is_some()),
     ]
 }
 

@@ -26,6 +26,15 @@ pub fn line(event: &Event<'_>, look: &Look) -> Option<String> {
             head(job),
             job.queue
         ),
+        Event::Breaker { news } => match &news.tripped {
+            Some(tripped) => format!(
+                "{time}  queue {}: breaker open: {}; one job is tried in {}",
+                news.queue,
+                words::tripped(tripped),
+                words::exact(tripped.next_trial.since(tripped.since))
+            ),
+            None => format!("{time}  queue {}: breaker closed: the job that was tried succeeded", news.queue),
+        },
         Event::Trouble { message, retry_in } => {
             format!("{time}  {}; trying again in {}", text::safe(message.as_bytes()), words::exact(*retry_in))
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
-    Chunk, Claimed, Context, Granted, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind, StepPath,
-    StepRefusal, Tally, WorkerId,
+    BreakerNews, Chunk, Claimed, Context, Granted, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind,
+    StepPath, StepRefusal, Tally, WorkerId,
 };
 
 /// What became of one pushed job.
@@ -144,7 +144,9 @@ pub struct Turned {
     pub expired: Vec<Job>,
     /// Queues, served or not, that are open and in which jobs fell due.
     pub promoted: Vec<QueueName>,
-    /// When the next waiting job of a served queue falls due.
+    /// Queues, served or not, that their breaker has stopped by what was settled, or lets go on.
+    pub breakers: Vec<BreakerNews>,
+    /// When the next waiting job of a served queue falls due, or one is tried in a queue that its breaker has stopped.
     pub next_due: Option<Timestamp>,
     /// More fell due than one turn makes ready: take another at once.
     pub is_behind: bool,

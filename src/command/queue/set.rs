@@ -5,18 +5,25 @@ use std::time::Duration;
 use clap_complete::ArgValueCandidates;
 
 use super::Show;
-use crate::command::value::{self, Codes, Limit, Rows, Rule};
+use crate::command::value::{self, Breaker, Codes, Limit, Rows, Rule};
 use crate::command::{Answer, Ctx, complete};
 use crate::exit::{Exit, Failure};
 use crate::job::{Backoff, Jitter, QueueName, QueueSettings};
 use crate::ui::Format;
 
 /// Set what jobs of a queue get where their push does not say, making the queue if need be
+///
+/// A circuit breaker (--breaker '20 of 50') stops the queue once 20 of its last 50 attempts have failed of one cause: the
+/// exit status or signal and the last line of stderr without the parts that vary, or what --group-by finds in it. What
+/// waits then keeps its attempts. One job is tried each --breaker-probe, each time another; if it fails of that cause
+/// too, this is not counted as one of its attempts. Once one succeeds the queue goes on. qctl queue resume has it go
+/// on at once.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   qctl queue set mail --max-attempts 10 --backoff exp:30s..6h
   qctl queue set mail --group-by '(\\w+Error)'
+  qctl queue set mail --breaker '20 of 50' --breaker-probe 30s
   qctl queue set ci --keep 2d --keep-rows 5000 --timeout 15m")]
 pub(super) struct Set {
     /// The queue
@@ -52,6 +59,12 @@ pub(super) struct Set {
     /// Which dead jobs belong together: what this regular expression finds in their errors, or its groups
     #[arg(long, value_name = "REGEX|none", value_parser = value::group_rule)]
     group_by: Option<Rule>,
+    /// Stop the queue once so many of its last attempts failed of one cause, such as '20 of 50'
+    #[arg(long, value_name = "N of M|none", value_parser = value::breaker)]
+    breaker: Option<Breaker>,
+    /// How long until the next job is tried in a queue that is so stopped
+    #[arg(long, value_name = "D", value_parser = value::kept_duration)]
+    breaker_probe: Option<Duration>,
 }
 
 impl Set {
@@ -80,6 +93,8 @@ impl Set {
             keep: self.keep.map(|Limit(keep)| keep),
             keep_rows: self.keep_rows.map(|Rows(rows)| rows),
             group_by: self.group_by.clone().map(|Rule(rule)| rule),
+            breaker: self.breaker.map(|Breaker(rule)| rule),
+            breaker_probe: self.breaker_probe,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::bench::{Bench, Draft as _, Open, chunk, job, queue};
 use crate::job::{
-    Backoff, Due, Filter, GroupRule, Jitter, Job, JobChange, JobId, Outcome, QueueName, QueueSettings, State,
-    StateKind, Stream, Tally, Verdict,
+    Backoff, BreakerRule, Due, Filter, GroupRule, Jitter, Job, JobChange, JobId, Outcome, QueueName, QueueSettings,
+    State, StateKind, Stream, Tally, Verdict,
 };
 use crate::store::{Cancelled, Retried, Standing, Updated};
 
@@ -274,12 +274,15 @@ pub(crate) fn settings_come_back_as_they_were_set(open: &Open) {
         keep: Some(Some(Duration::from_secs(86_400))),
         keep_rows: Some(Some(1000)),
         group_by: Some(Some(GroupRule::new("row (.*)").expect("a rule"))),
+        breaker: Some(BreakerRule::new(20, 50)),
+        breaker_probe: Some(Duration::from_millis(1500)),
     };
     let some = QueueSettings {
         timeout: Some(None),
         dead_on: Some(Vec::new()),
         keep: Some(None),
         keep_rows: Some(None),
+        breaker: Some(None),
         ..QueueSettings::default()
     };
     let fixed = QueueSettings { backoff: Some(Backoff::Fixed(Duration::from_secs(1))), ..full.clone() };

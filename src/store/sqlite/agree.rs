@@ -6,7 +6,7 @@
 use rusqlite::Connection;
 
 use super::schema::Annex;
-use super::{death, job_row, query, recorded, row, subscription, topic, upkeep};
+use super::{breaker, death, job_row, query, recorded, row, subscription, topic, upkeep};
 use crate::job::QueueName;
 use crate::store::Stray;
 
@@ -96,11 +96,16 @@ const OF_TOPICS: [(&str, &str, &str); 3] = [
 ];
 
 /// What cannot be of steps and of events, where there are any.
-const IMPOSSIBLE_IN: [(Annex, &str, &str); 4] = [
+const IMPOSSIBLE_IN: [(Annex, &str, &str); 5] = [
     (
         Annex::Steps,
         "job that is not there has left a step",
         "select job_id from step where job_id not in (select id from job)",
+    ),
+    (
+        Annex::Breakers,
+        "breaker is of a queue that is not there",
+        "select queue_id from breaker where queue_id not in (select id from queue)",
     ),
     // A topic goes with the last event that it has on record; those that only jobs still have are of none.
     (
@@ -268,9 +273,10 @@ fn annexes(conn: &Connection) -> rusqlite::Result<Vec<Annex>> {
 
 /// What is read of those.
 fn annex_readers(annexes: &[Annex]) -> Vec<(&'static str, String, Reader)> {
-    let readers: [(Annex, &'static str, &str, Reader); 5] = [
+    let readers: [(Annex, &'static str, &str, Reader); 6] = [
         (Annex::Steps, "step", recorded::ALL_SQL, |row| recorded::step(row).map(drop)),
         (Annex::Causes, "group of dead jobs", death::GROUPS_SQL, |row| death::group(row).map(drop)),
+        (Annex::Breakers, "queue's breaker", breaker::ALL_SQL, |row| breaker::breaker(row).map(drop)),
         (Annex::Topics, "topic", topic::ALL_SQL, |row| topic::tally(row).map(drop)),
         (Annex::Topics, "published event", subscription::EVENTS_SQL, |row| subscription::event(row).map(drop)),
         (Annex::Topics, "subscription", subscription::ALL_SQL, |row| subscription::subscription(row).map(drop)),

@@ -9,6 +9,7 @@
 
 mod agree;
 mod behind;
+mod breaker;
 mod change;
 mod claim;
 mod condition;

@@ -41,11 +41,13 @@ pub(super) enum Annex {
     Topics,
     /// What dead jobs need.
     Causes,
+    /// What queues with a breaker need.
+    Breakers,
 }
 
 impl Annex {
     /// All of them.
-    pub(super) const ALL: [Self; 3] = [Self::Steps, Self::Topics, Self::Causes];
+    pub(super) const ALL: [Self; 4] = [Self::Steps, Self::Topics, Self::Causes, Self::Breakers];
 
     /// The table that is there if any of them is: they come together.
     const fn table(self) -> &'static str {
@@ -53,6 +55,7 @@ impl Annex {
             Self::Steps => "step",
             Self::Topics => "event",
             Self::Causes => "cause",
+            Self::Breakers => "breaker",
         }
     }
 
@@ -61,6 +64,7 @@ impl Annex {
             Self::Steps => include_str!("migrations/step.sql"),
             Self::Topics => include_str!("migrations/topics.sql"),
             Self::Causes => include_str!("migrations/causes.sql"),
+            Self::Breakers => include_str!("migrations/breaker.sql"),
         }
     }
 
@@ -68,6 +72,14 @@ impl Annex {
     pub(super) fn is_in(self, conn: &Connection) -> rusqlite::Result<bool> {
         let sql = "select exists (select 1 from sqlite_schema where name = :table)";
         conn.prepare_cached(sql)?.query_row(named_params! { ":table": self.table() }, |row| row.get(0))
+    }
+
+    /// Whether the file has each of two, looked up at once.
+    pub(super) fn are_in(both: (Self, Self), conn: &Connection) -> rusqlite::Result<(bool, bool)> {
+        let sql = "select coalesce(max(name = :one), 0), coalesce(max(name = :other), 0) from sqlite_schema
+            where name in (:one, :other)";
+        let params = named_params! { ":one": both.0.table(), ":other": both.1.table() };
+        conn.prepare_cached(sql)?.query_row(params, |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// Makes it, if the file has it not, in the transaction that needs it.

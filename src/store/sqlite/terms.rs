@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use crate::job::{Backoff, GroupRule, Jitter, QueueSettings, Terms};
+use crate::job::{Backoff, BreakerRule, GroupRule, Jitter, QueueSettings, Terms};
 
 /// Terms as their column.
 pub(super) fn terms_column(terms: &Terms) -> String {
@@ -84,6 +84,11 @@ struct StoredSettings {
     /// Empty is `none`: said, and by the usual rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     group_by: Option<String>,
+    /// Failures, and attempts; none of either is `none`: said, and without a breaker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    breaker: Option<(usize, usize)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    breaker_probe: Option<u64>,
 }
 
 fn to_ms(duration: Duration) -> u64 {
@@ -138,6 +143,8 @@ impl From<&QueueSettings> for StoredSettings {
                 .group_by
                 .as_ref()
                 .map(|rule| rule.as_ref().map_or(String::new(), |rule| rule.as_str().to_owned())),
+            breaker: settings.breaker.map(|rule| rule.map_or((0, 0), |rule| (rule.n_failures(), rule.n_attempts()))),
+            breaker_probe: settings.breaker_probe.map(to_ms),
         }
     }
 }
@@ -157,6 +164,8 @@ impl From<StoredSettings> for QueueSettings {
             keep_rows: stored.keep_rows.map(|rows| (rows > 0).then_some(rows)),
             // A rule that a newer regular expression allowed is as good as none.
             group_by: stored.group_by.map(|rule| (!rule.is_empty()).then(|| GroupRule::new(rule).ok()).flatten()),
+            breaker: stored.breaker.map(|(n_failures, n_attempts)| BreakerRule::new(n_failures, n_attempts)),
+            breaker_probe: stored.breaker_probe.map(Duration::from_millis),
         }
     }
 }
@@ -225,6 +234,8 @@ mod tests {
             keep: Some(Some(Duration::from_secs(60))),
             keep_rows: Some(None),
             group_by: Some(Some(GroupRule::new(r"(\w+Error)").expect("a rule"))),
+            breaker: Some(BreakerRule::new(20, 50)),
+            breaker_probe: Some(Duration::from_secs(5)),
             ..QueueSettings::default()
         };
         assert_eq!(super::settings(&settings_column(&settings)).expect("JSON"), settings);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Asked, Ended, Mode, Supervisor};
+use super::{Asked, Ended, Mode, Supervisor, Unconfirmed};
 use crate::clock::{Moment, Uptime};
 use crate::job::{Event, Lease, StopReason, Verdict};
 use crate::process;
@@ -114,7 +114,7 @@ impl Supervisor<'_> {
             }
         }
         if !is_empty {
-            self.unconfirmed.push_back(recorded);
+            self.unconfirmed.push_back(Unconfirmed { ended: recorded, breakers: turned.breakers });
             self.unsynced.n_turns += 1;
             self.unsynced.has_handed_back |= has_handed_back;
         }
@@ -137,10 +137,15 @@ impl Supervisor<'_> {
 
     /// Says what was settled, now that it is durable.
     fn tell_of_ended(&mut self, n_turns: usize) {
-        let ended: Vec<Ended> = self.unconfirmed.drain(..n_turns.min(self.unconfirmed.len())).flatten().collect();
-        for Ended { job, report, verdict, last_words } in ended {
-            self.tally(verdict);
-            (self.report)(&Event::Ended { job: &job, report: &report, verdict, last_words: &last_words });
+        let turns: Vec<Unconfirmed> = self.unconfirmed.drain(..n_turns.min(self.unconfirmed.len())).collect();
+        for Unconfirmed { ended, breakers } in turns {
+            for Ended { job, report, verdict, last_words } in ended {
+                self.tally(verdict);
+                (self.report)(&Event::Ended { job: &job, report: &report, verdict, last_words: &last_words });
+            }
+            for news in &breakers {
+                (self.report)(&Event::Breaker { news });
+            }
         }
     }
 
