@@ -28,7 +28,7 @@ pub fn line(event: &Event<'_>, look: &Look) -> Option<String> {
         ),
         Event::Breaker { news } => match &news.tripped {
             Some(tripped) => format!(
-                "{time}  queue {}: breaker open: {}; one job is tried in {}",
+                "{time}  queue {}: breaker open: {}; one job is tried every {}",
                 news.queue,
                 words::tripped(tripped),
                 words::exact(tripped.next_trial.since(tripped.since))

@@ -277,6 +277,9 @@ mod tests {
 
         let first = plan(&conn, front::FIRST_SQL);
         assert_eq!(first, "SEARCH job USING COVERING INDEX job_ready (queue_id=?)");
+        let [same, lower] = front::NEXT_SQL.map(|sql| plan(&conn, sql));
+        assert_eq!(same, "SEARCH job USING COVERING INDEX job_ready (queue_id=? AND priority=? AND id>?)");
+        assert_eq!(lower, "SEARCH job USING COVERING INDEX job_ready (queue_id=? AND priority<?)");
         assert_eq!(plan(&conn, front::WAITING_SQL), "SCAN job USING INDEX job_due");
         assert_eq!(plan(&conn, claim::DUE_SQL), "SEARCH job USING INDEX job_due (run_at<?)");
         let finished = plan(&conn, forget::OLDEST_SQL);
