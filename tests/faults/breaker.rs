@@ -55,8 +55,8 @@ fn worker_is_killed(point: usize) -> Struck {
 
     queue.qctl(WORK).succeeds();
     assert_eq!(counted(&queue), (2, 2, true), "{struck:?}");
-    let attempts = queue.qctl("list --reverse -F attempt").succeeds().out();
-    assert_eq!(attempts, "1\n1\n0\n0\n0\n", "{struck:?}");
+    let attempts = queue.qctl("list -F attempt").succeeds().out();
+    assert_eq!((attempts.matches('1').count(), attempts.matches('0').count()), (2, 3), "{attempts} {struck:?}");
 
     queue.write("up", "");
     queue.advance("61m");
