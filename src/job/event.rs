@@ -28,6 +28,8 @@ pub enum Event<'a> {
         report: &'a Report,
         /// What follows.
         verdict: Verdict,
+        /// Whether it is one of the job's `max_attempts`.
+        is_counted: bool,
         /// The last lines of its stderr, for the report of a death.
         last_words: &'a [u8],
     },

@@ -14,8 +14,11 @@ pub fn line(event: &Event<'_>, look: &Look) -> Option<String> {
             // A handler's job may have none of its own.
             format!("{time}  {}  {}  {command}", head(job), attempt(job)).trim_end().to_owned()
         }
-        Event::Ended { job, report, verdict, .. } => {
-            format!("{time}  {}  {}", head(job), ended(job, report, *verdict, look))
+        Event::Ended { job, report, verdict, is_counted, .. } => {
+            // Of the others the word for how they ended says so.
+            let is_spared = !is_counted && report.outcome.is_counted();
+            let counted = if is_spared { "; not counted" } else { "" };
+            format!("{time}  {}  {}{counted}", head(job), ended(job, report, *verdict, look))
         }
         Event::Expired { job } => format!("{time}  {}  dead: not started in time", head(job)),
         Event::LeaseLost { job } => {

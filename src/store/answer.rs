@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
     BreakerNews, Chunk, Claimed, Context, Granted, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind,
-    StepPath, StepRefusal, Tally, WorkerId,
+    StepPath, StepRefusal, Tally, Verdict, WorkerId,
 };
 
 /// What became of one pushed job.
@@ -160,6 +160,9 @@ pub enum Settled {
     Recorded,
     /// It did, and this was recorded, for the attempt had asked for it.
     AsWished(Granted),
+    /// It did, but is not one of the job's attempts: it was a trial of a queue that its breaker has stopped, and failed as
+    /// those before. This follows.
+    Uncounted(Verdict),
     /// The lease was lost: the job belongs to someone else, or to no one.
     LeaseLost,
 }

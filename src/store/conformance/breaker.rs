@@ -138,7 +138,8 @@ pub(crate) fn who_is_tried_last_comes_last_whatever_its_priority(open: &Open) {
         tried.push(claimed.lease.job);
         let now = bench.now;
         let failed = failure(&bench, &claimed, "no route to 10.0.0.4");
-        assert_eq!(bench.settle(Settlement { verdict: Verdict::Retry { due: now }, ..failed }), Settled::Recorded);
+        let verdict = Verdict::Retry { due: now };
+        assert_eq!(bench.settle(Settlement { verdict, ..failed }), Settled::Uncounted(verdict));
         assert_eq!(bench.job(claimed.lease.job).attempt, 0, "it is not counted");
     }
     assert_eq!(tried, [high, ids[0], ids[1], high, ids[0]]);
@@ -150,8 +151,8 @@ pub(crate) fn a_trial_that_fails_of_the_same_cause_takes_no_attempt_and_of_anoth
     let claimed = bench.claim_one();
     let last = failure(&bench, &claimed, "no route to 10.0.0.5");
     let last = Settlement { verdict: Verdict::Die { reason: Reason::Exhausted }, ..last };
-    let Settled::AsWished(granted) = bench.settle(last) else { panic!("it lives") };
-    assert_eq!(granted.verdict, Verdict::Retry { due: bench.in_secs(EVERY) });
+    let instead = Verdict::Retry { due: bench.in_secs(EVERY) };
+    assert_eq!(bench.settle(last), Settled::Uncounted(instead));
     let spared = bench.job(ids[0]);
     assert_eq!((spared.state.kind(), spared.attempt), (StateKind::Retrying, 0));
     assert_eq!(bench.store.attempts(ids[0]).expect("the attempts").len(), 1, "it is on record");

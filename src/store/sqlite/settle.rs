@@ -43,15 +43,10 @@ pub(super) fn settle(
     let end = End { lease, verdict: spared.unwrap_or(verdict), report, is_counted };
     record(tx, &held, &end, &settlement.output, now)?;
     file(tx, &held, &end, granted.as_ref().and_then(|granted| granted.group.as_ref()), now)?;
-    Ok(match (granted, report) {
-        (Some(granted), _) => Settled::AsWished(Granted { verdict: end.verdict, ..granted }),
-        (None, Some(report)) if end.verdict != verdict => Settled::AsWished(Granted {
-            verdict: end.verdict,
-            outcome: report.outcome,
-            error: report.error.clone(),
-            group: None,
-        }),
-        (None, _) => Settled::Recorded,
+    Ok(match (spared, granted) {
+        (Some(verdict), _) => Settled::Uncounted(verdict),
+        (None, Some(granted)) => Settled::AsWished(granted),
+        (None, None) => Settled::Recorded,
     })
 }
 

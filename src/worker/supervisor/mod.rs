@@ -64,6 +64,7 @@ struct Ended {
     job: Job,
     report: Report,
     verdict: Verdict,
+    is_counted: bool,
     last_words: Vec<u8>,
 }
 
@@ -76,7 +77,8 @@ struct Unconfirmed {
 impl Ended {
     /// What is to be said where the attempt asked for something else.
     fn granted(self, Granted { verdict, outcome, error, group: _ }: Granted) -> Self {
-        Self { verdict, report: Report { outcome, error, ..self.report }, ..self }
+        let is_counted = outcome.is_counted();
+        Self { verdict, is_counted, report: Report { outcome, error, ..self.report }, ..self }
     }
 }
 
