@@ -39,7 +39,8 @@ const N_NEWEST: usize = 100;
 /// of the file; workers that hang, and jobs of dead ones that nobody takes up; jobs that have run for
 /// more than a minute and ten times longer than 99 of 100 in their queue did within a week; queues
 /// that no live worker serves and whose jobs wait for more than an hour, or that are paused for more
-/// than a day; subscriptions that are behind for as long, or for which events were forgotten or soon will
+/// than a day; queues that their breaker has stopped; subscriptions that are behind for as long, or for which events
+/// were forgotten or soon will
 /// be, for their age or because of topic set --keep-rows and --keep-bytes; queues with more dead jobs, or older ones,
 /// than queue set --keep-dead-rows and --keep-dead allow; keys that dead or cancelled jobs hold; and times more than a
 /// minute in the future, which a clock that was set back leaves.

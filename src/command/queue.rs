@@ -121,6 +121,8 @@ struct Pause {
 }
 
 /// Have workers serve queues again
+///
+/// Also one that its circuit breaker has stopped (qctl queue set --breaker): it goes on as if nothing had failed.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:

@@ -15,7 +15,7 @@ use crate::ui::Format;
 /// (DONE), which share failed, how long they ran and had waited (half of them no longer than P50, and
 /// so on), and their course, the newest at the right. Lengths are told to three parts in a hundred.
 ///
-/// In a pipe, parted by tabs: queue, `paused` or `-`; the numbers of ready, scheduled, retrying, running,
+/// In a pipe, parted by tabs: queue, `paused`, `tripped` (by its breaker) or `-`; the numbers of ready, scheduled, retrying, running,
 /// blocked, succeeded, dead and cancelled jobs; the age of the oldest ready one in milliseconds; the
 /// number of workers; the attempts that succeeded and that failed; p50, p95 and p99 of how long they
 /// ran and of how long they had waited, in milliseconds.

@@ -1,4 +1,4 @@
-//! Saying that jobs will wait for ever: nobody serves their queue, or it is paused.
+//! Saying that jobs will wait for ever: nobody serves their queue, or it is paused or stopped by its breaker.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use super::{Ctx, awaited};
 use crate::clock::{Clock as _, Uptime};
 use crate::exit::Failure;
 use crate::job::{Filter, JobId, Page, QueueName, StateKind};
+use crate::render::words;
 
 /// How long it waits before it looks for the first time, and from then on each time. A worker that
 /// was just started is there by then.
@@ -44,6 +45,10 @@ impl Complaints {
             let mut complaints = Vec::new();
             complaints.extend((queue.n_workers == 0).then_some(unserved));
             complaints.extend(queue.paused_at.is_some().then_some(paused));
+            complaints.extend(queue.tripped.as_ref().map(|tripped| {
+                let why = words::tripped(tripped);
+                format!("queue {name} is stopped by its breaker: {why}; have it go on: qctl queue resume {name}")
+            }));
             complaints.retain(|complaint| !self.told.contains(complaint));
             if complaints.is_empty() || !holds_any(ctx, name, pending)? {
                 continue;

@@ -11,8 +11,8 @@ use jiff::{ZonedDateTime, civil};
 use super::key::{AUTO, Key};
 use crate::clock::Timestamp;
 use crate::job::{
-    Backoff, GroupName, GroupRule, IdRange, Jitter, JobId, NewJob, Order, QueueName, QueuePattern, Rate, StateKind,
-    StepPath, TaskId, Tempo, Topic, TopicPattern,
+    Backoff, BreakerRule, GroupName, GroupRule, IdRange, Jitter, JobId, NewJob, Order, QueueName, QueuePattern, Rate,
+    StateKind, StepPath, TaskId, Tempo, Topic, TopicPattern,
 };
 use crate::render::field::Field;
 
@@ -321,6 +321,31 @@ pub(crate) fn group_rule(text: &str) -> Result<Rule, String> {
         "" => Err("write a regular expression, or none".to_owned()),
         text => GroupRule::new(text).map(|rule| Rule(Some(rule))).map_err(|error| bad_regex(&error)),
     }
+}
+
+/// When a breaker stops a queue, or `none`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Breaker(pub(crate) Option<BreakerRule>);
+
+/// One of those: `20 of 50`.
+pub(crate) fn breaker(text: &str) -> Result<Breaker, String> {
+    if text == "none" {
+        return Ok(Breaker(None));
+    }
+    let wrong = || {
+        let most = BreakerRule::MAX_ATTEMPTS;
+        format!("write how many of the last attempts, such as '20 of 50' (at most {most}), or none")
+    };
+    let (n_failures, n_attempts) = text.split_once(" of ").ok_or_else(wrong)?;
+    let number = |text: &str| text.trim().parse().map_err(|_| wrong());
+    let rule = BreakerRule::new(number(n_failures)?, number(n_attempts)?);
+    rule.map(|rule| Breaker(Some(rule))).ok_or_else(wrong)
+}
+
+/// A length of time of a millisecond or more: that is how finely it is kept.
+pub(crate) fn kept_duration(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration < Duration::from_millis(1) { Err("it must be 1ms or longer".to_owned()) } else { Ok(duration) }
 }
 
 /// What is wrong with a regular expression, in one line: the whole text shows it with a mark below.

@@ -65,6 +65,7 @@ fn surroundings(ctx: &mut Ctx, job: &Job) -> Result<Surroundings, Failure> {
     let is_paused = store.subscriptions()?.iter().any(|one| is_own(one) && one.paused_at.is_some());
     Ok(Surroundings {
         is_paused_since: queue.as_ref().and_then(|queue: &Queue| queue.paused_at),
+        tripped: queue.as_ref().and_then(|queue| queue.tripped.clone()),
         is_paused_with_subscription: is_paused,
         served_until: queue.as_ref().and_then(|queue| queue.served_until),
         servers,

@@ -264,7 +264,7 @@ impl<'a> Reporter<'a> {
     fn mourn(&self, event: &Event<'_>) {
         let (host, db) = (self.host.as_str(), self.db.as_str());
         let obituary = match event {
-            Event::Ended { job, report, verdict: Verdict::Die { reason }, last_words } => {
+            Event::Ended { job, report, verdict: Verdict::Die { reason }, last_words, .. } => {
                 Obituary { job, reason: *reason, report: Some(report), last_words, host, db }
             }
             Event::Expired { job } => {

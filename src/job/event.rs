@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::attempt::{Report, Verdict};
+use super::breaker::BreakerNews;
 use super::id::{QueueName, WorkerId};
 use super::state::Job;
 
@@ -27,6 +28,8 @@ pub enum Event<'a> {
         report: &'a Report,
         /// What follows.
         verdict: Verdict,
+        /// Whether it is one of the job's `max_attempts`.
+        is_counted: bool,
         /// The last lines of its stderr, for the report of a death.
         last_words: &'a [u8],
     },
@@ -44,6 +47,11 @@ pub enum Event<'a> {
     NothingToRun {
         /// Found out by this job, which was handed back.
         job: &'a Job,
+    },
+    /// A queue was stopped by its breaker, or goes on.
+    Breaker {
+        /// Which, and how.
+        news: &'a BreakerNews,
     },
     /// The queue file could not be used for a moment; the worker tries again.
     Trouble {
@@ -90,6 +98,7 @@ impl Event<'_> {
             | Self::Expired { job }
             | Self::LeaseLost { job }
             | Self::NothingToRun { job } => Some(&job.queue),
+            Self::Breaker { news } => Some(&news.queue),
             Self::Up { .. } | Self::Trouble { .. } | Self::Cramped { .. } | Self::Stopping { .. } => None,
         }
     }

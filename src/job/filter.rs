@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::breaker::{BreakerRule, Tripped};
 use super::group::{GroupName, GroupRule, MAX_PROGRAM};
 use super::hook::Hook;
 use super::id::{IdRange, JobId, QueueName};
@@ -134,6 +135,10 @@ pub struct QueueSettings {
     pub keep_dead: Option<Option<Duration>>,
     /// How many of its jobs may be dead before that is said; `Some(None)`: any number.
     pub keep_dead_rows: Option<Option<u64>>,
+    /// When it is stopped because its attempts fail; `Some(None)`: never.
+    pub breaker: Option<Option<BreakerRule>>,
+    /// How long it is from one trial to the next then.
+    pub breaker_probe: Option<Duration>,
 }
 
 impl QueueSettings {
@@ -155,6 +160,8 @@ impl QueueSettings {
             on_dead_every: self.on_dead_every.or(other.on_dead_every),
             keep_dead: self.keep_dead.or(other.keep_dead),
             keep_dead_rows: self.keep_dead_rows.or(other.keep_dead_rows),
+            breaker: self.breaker.or(other.breaker),
+            breaker_probe: self.breaker_probe.or(other.breaker_probe),
         }
     }
 
@@ -212,6 +219,8 @@ pub struct Queue {
     pub name: QueueName,
     /// Since when it is paused, if it is.
     pub paused_at: Option<Timestamp>,
+    /// How it is stopped by its breaker, if it is.
+    pub tripped: Option<Tripped>,
     /// What it has of its own.
     pub settings: QueueSettings,
     /// How many jobs it holds.

@@ -60,6 +60,13 @@ impl Cause {
         Self { exit_code, signal, text }
     }
 
+    /// A number by which it is told from others, whatever became of the job; never 0.
+    pub fn number(&self) -> u32 {
+        let Self { exit_code, signal, text } = self;
+        let [a, b, c, d, ..] = hmac_sha256::Hash::hash(format!("{exit_code:?}\0{signal:?}\0{text}").as_bytes());
+        u32::from_be_bytes([a, b, c, d]).max(1)
+    }
+
     /// The name of the group of jobs of a queue that die of this for this reason: the first 32 bits of the SHA-256 of
     /// all of it. The queue is part of it, so that what is chosen by the name is never more than what was seen.
     pub fn group(&self, queue: &QueueName, reason: Reason) -> GroupName {

@@ -4,6 +4,7 @@
 //! JSON, paths of the queue, or what time it is.
 
 mod attempt;
+mod breaker;
 mod cause;
 mod event;
 mod excess;
@@ -22,6 +23,7 @@ mod topic;
 mod wish;
 
 pub use attempt::{Attempt, Chunk, Outcome, Report, Settlement, Stream, Usage, Verdict};
+pub use breaker::{BreakerNews, BreakerRule, Tripped};
 pub use event::{Event, StopReason};
 pub use excess::Excess;
 pub use filter::{Filter, JobChange, Page, Pattern, Queue, QueueSettings, Retention, Tally};

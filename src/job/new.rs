@@ -182,6 +182,8 @@ impl Defaults {
     pub const KEEP_ROWS: u64 = 100_000;
     /// How long one hook counts for all that die of one cause.
     pub const ON_DEAD_EVERY: Duration = Duration::from_secs(3600);
+    /// How long a breaker waits from one trial to the next.
+    pub const BREAKER_PROBE: Duration = Duration::from_secs(60);
     /// How long after the push a key is held.
     pub const KEY_TTL: Duration = Duration::from_secs(24 * 3600);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Look, bars, text, topic, waited, words};
-use crate::job::{Attempt, Context, Defaults, EnvVars, Job, Queue, QueueSettings, State, Subscription, Terms};
+use crate::job::{Attempt, Context, Defaults, EnvVars, Job, Queue, QueueSettings, State, Subscription, Terms, Tripped};
 
 /// A job with its attempts, as `show` gives it.
 pub fn job(job: &Job, context: Option<&(Context, EnvVars)>, attempts: &[Attempt], look: &Look) -> String {
@@ -167,6 +167,7 @@ pub fn queue(queue: &Queue, look: &Look) -> Vec<(&'static str, String)> {
     let mut pairs = vec![
         ("name", queue.name.to_string()),
         ("paused", queue.paused_at.map_or("no".to_owned(), |at| format!("since {}", words::local(at, look)))),
+        ("tripped", queue.tripped.as_ref().map_or("no".to_owned(), |tripped| self::tripped(tripped, look))),
         ("workers", queue.n_workers.to_string()),
         ("oldest ready", queue.oldest_ready.map_or("-".to_owned(), |since| words::age(look.now.since(since)))),
     ];
@@ -177,6 +178,12 @@ pub fn queue(queue: &Queue, look: &Look) -> Vec<(&'static str, String)> {
     pairs.extend(settings(&queue.settings).map(own_or_default));
     pairs.extend(hook_folder(&queue.settings).map(|cwd| ("on-dead-cwd", cwd)));
     pairs
+}
+
+/// How a queue is stopped by its breaker.
+fn tripped(tripped: &Tripped, look: &Look) -> String {
+    let (since, trial) = (words::local(tripped.since, look), words::local(tripped.next_trial, look));
+    format!("since {since}: {}; the next job is tried at {trial}", words::tripped(tripped))
 }
 
 /// A subscription to a queue with these settings, as `subscription show` gives it.
@@ -244,7 +251,7 @@ pub fn hook_folder(settings: &QueueSettings) -> Option<String> {
 
 /// What jobs of a queue get where their push does not say: the option, its value, and whether the
 /// queue has it of its own.
-pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 14] {
+pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 16] {
     let terms = Terms::default();
     let limit = |limit: Option<Duration>| limit.map_or("none".to_owned(), words::exact);
     let dead_on = settings.dead_on.as_deref().filter(|codes| !codes.is_empty());
@@ -259,6 +266,8 @@ pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 14] 
     let group_by = settings.group_by.as_ref().and_then(Option::as_ref);
     let on_dead = settings.on_dead.as_ref().and_then(Option::as_ref);
     let on_dead_every = settings.on_dead_every.unwrap_or(Defaults::ON_DEAD_EVERY);
+    let breaker = settings.breaker.flatten().map_or("none".to_owned(), |rule| rule.to_string());
+    let probe = settings.breaker_probe.unwrap_or(Defaults::BREAKER_PROBE);
     [
         ("max-attempts", max_attempts.to_string(), settings.max_attempts.is_some()),
         ("backoff", words::backoff(backoff), settings.backoff.is_some()),
@@ -274,6 +283,8 @@ pub fn settings(settings: &QueueSettings) -> [(&'static str, String, bool); 14] 
         ("on-dead-every", words::exact(on_dead_every), settings.on_dead_every.is_some()),
         ("keep-dead", limit(settings.keep_dead.flatten()), settings.keep_dead.is_some()),
         ("keep-dead-rows", rows(settings.keep_dead_rows.flatten()), settings.keep_dead_rows.is_some()),
+        ("breaker", breaker, settings.breaker.is_some()),
+        ("breaker-probe", words::exact(probe), settings.breaker_probe.is_some()),
     ]
 }
 

@@ -14,8 +14,11 @@ pub fn line(event: &Event<'_>, look: &Look) -> Option<String> {
             // A handler's job may have none of its own.
             format!("{time}  {}  {}  {command}", head(job), attempt(job)).trim_end().to_owned()
         }
-        Event::Ended { job, report, verdict, .. } => {
-            format!("{time}  {}  {}", head(job), ended(job, report, *verdict, look))
+        Event::Ended { job, report, verdict, is_counted, .. } => {
+            // Of the others the word for how they ended says so.
+            let is_spared = !is_counted && report.outcome.is_counted();
+            let counted = if is_spared { "; not counted" } else { "" };
+            format!("{time}  {}  {}{counted}", head(job), ended(job, report, *verdict, look))
         }
         Event::Expired { job } => format!("{time}  {}  dead: not started in time", head(job)),
         Event::LeaseLost { job } => {
@@ -26,6 +29,15 @@ pub fn line(event: &Event<'_>, look: &Look) -> Option<String> {
             head(job),
             job.queue
         ),
+        Event::Breaker { news } => match &news.tripped {
+            Some(tripped) => format!(
+                "{time}  queue {}: breaker open: {}; one job is tried every {}",
+                news.queue,
+                words::tripped(tripped),
+                words::exact(tripped.next_trial.since(tripped.since))
+            ),
+            None => format!("{time}  queue {}: breaker closed: the job that was tried succeeded", news.queue),
+        },
         Event::Trouble { message, retry_in } => {
             format!("{time}  {}; trying again in {}", text::safe(message.as_bytes()), words::exact(*retry_in))
         }

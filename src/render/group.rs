@@ -7,11 +7,7 @@ use crate::job::Group;
 
 /// How its jobs ended: `exit 1`, `signal 9`, or nothing.
 fn end(group: &Group) -> String {
-    match (group.cause.exit_code, group.cause.signal) {
-        (Some(code), _) => format!("exit {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => String::new(),
-    }
+    words::end_of(&group.cause)
 }
 
 /// The groups of `dlq groups`.

@@ -15,7 +15,7 @@ use super::{Finding, Worker, text, words};
 use crate::clock::Timestamp;
 use crate::job::{
     Attempt, Chunk, Command, Event, GroupName, Job, JobId, Lease, Pace, Queue, Report, State, StateKind, Step,
-    StepPath, StepState, Stream, Token,
+    StepPath, StepState, Stream, Token, Tripped,
 };
 
 /// A document with one key.
@@ -205,6 +205,22 @@ pub fn queue(queue: &Queue, now: Timestamp) -> Value {
         "cancelled": n(StateKind::Cancelled),
         "oldest_ready_ms": queue.oldest_ready.map(|since| millis(now.since(since))),
         "workers": queue.n_workers,
+        "breaker": breaker(queue.tripped.as_ref()),
+    })
+}
+
+/// How a queue is stopped by its breaker.
+fn breaker(tripped: Option<&Tripped>) -> Value {
+    tripped.map_or(Value::Null, |tripped| {
+        json!({
+            "since": words::utc(tripped.since),
+            "exit_code": tripped.cause.exit_code,
+            "signal": tripped.cause.signal,
+            "cause": tripped.cause.text,
+            "failed": tripped.n_failures,
+            "of": tripped.n_attempts,
+            "next_trial_at": words::utc(tripped.next_trial),
+        })
     })
 }
 
@@ -367,6 +383,11 @@ pub fn event(event: &Event<'_>, now: Timestamp) -> String {
         Event::Expired { job } => about(&mut value, "expired", job),
         Event::LeaseLost { job } => about(&mut value, "lease_lost", job),
         Event::NothingToRun { job } => about(&mut value, "nothing_to_run", job),
+        Event::Breaker { news } => {
+            value["event"] = if news.tripped.is_some() { "breaker_open" } else { "breaker_closed" }.into();
+            value["queue"] = news.queue.as_str().into();
+            value["breaker"] = breaker(news.tripped.as_ref());
+        }
         Event::Trouble { message, retry_in } => {
             value["event"] = "trouble".into();
             value["message"] = (*message).into();

@@ -28,7 +28,8 @@ pub fn dead(jobs: &[Job], look: &Look) -> String {
     }))
 }
 
-/// `name paused ready scheduled retrying running blocked succeeded dead cancelled oldest_ready_ms workers`.
+/// `name paused ready scheduled retrying running blocked succeeded dead cancelled oldest_ready_ms workers`;
+/// the second is `paused`, `tripped` or `-`.
 pub fn queues(queues: &[Queue], look: &Look) -> String {
     lines(queues.iter().map(|queue| counts(queue, look)))
 }
@@ -50,9 +51,8 @@ pub fn stats(queues: &[(Queue, Option<Pace>)], look: &Look) -> String {
 fn counts(queue: &Queue, look: &Look) -> Vec<String> {
     use StateKind::{Blocked, Cancelled, Dead, Ready, Retrying, Running, Scheduled, Succeeded};
     let counts = [Ready, Scheduled, Retrying, Running, Blocked, Succeeded, Dead, Cancelled];
-    let is_paused = if queue.paused_at.is_some() { "paused" } else { "-" };
     let oldest = queue.oldest_ready.map(|since| look.now.since(since).as_millis().to_string());
-    let mut fields = vec![queue.name.to_string(), is_paused.to_owned()];
+    let mut fields = vec![queue.name.to_string(), words::stop(queue).unwrap_or("-").to_owned()];
     fields.extend(counts.map(|state| queue.tally.get(state).to_string()));
     fields.push(oldest.unwrap_or_else(|| "-".to_owned()));
     fields.push(queue.n_workers.to_string());

@@ -131,7 +131,10 @@ pub fn stats(queues: &[(Queue, Option<Pace>, Vec<u64>)], look: &Look) -> String 
 }
 
 fn name(queue: &Queue) -> String {
-    if queue.paused_at.is_some() { format!("{} (paused)", queue.name) } else { queue.name.to_string() }
+    match words::stop(queue) {
+        Some(stop) => format!("{} ({stop})", queue.name),
+        None => queue.name.to_string(),
+    }
 }
 
 /// The workers of `workers`.

@@ -4,13 +4,15 @@
 
 use super::{Finding, Look, text, words};
 use crate::clock::Timestamp;
-use crate::job::{Command, Job, Outcome, Reason, State, StepPath};
+use crate::job::{Command, Job, Outcome, Reason, State, StepPath, Tripped};
 
 /// What surrounds a job.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// Since when its queue is paused, if it is.
     pub is_paused_since: Option<Timestamp>,
+    /// How its queue is stopped by its breaker, if it is.
+    pub tripped: Option<Tripped>,
     /// Whether the subscription of the same name was paused, and the queue with it.
     pub is_paused_with_subscription: bool,
     /// When a worker last served its queue, as far as that is known.
@@ -47,11 +49,13 @@ pub fn findings(job: &Job, around: &Surroundings, look: &Look) -> Vec<Finding> {
         State::Blocked => findings.push(Finding::new("blocked", "it waits for something that must come first", "")),
         State::Scheduled { due } | State::Retrying { due } => {
             findings.extend(paused(job, around, look));
+            findings.extend(tripped(job, around, look));
             findings.push(not_due(job, *due, around, look));
             findings.extend(unserved(job, around, look));
         }
         State::Ready { .. } => {
             findings.extend(paused(job, around, look));
+            findings.extend(tripped(job, around, look));
             findings.extend(unserved(job, around, look));
             if findings.is_empty() {
                 findings.push(in_line(job, around));
@@ -73,6 +77,19 @@ fn paused(job: &Job, around: &Surroundings, look: &Look) -> Option<Finding> {
     }
     let message = format!("its queue {queue} is paused, since {since}");
     Some(Finding::new("paused", message, format!("qctl queue resume {queue}")))
+}
+
+/// That its queue is stopped by its breaker.
+fn tripped(job: &Job, around: &Surroundings, look: &Look) -> Option<Finding> {
+    let tripped = around.tripped.as_ref()?;
+    let (queue, since, why) = (&job.queue, moment(tripped.since, look), words::tripped(tripped));
+    let trial = if tripped.next_trial > look.now {
+        format!("one job is tried in {}", words::age(tripped.next_trial.since(look.now)))
+    } else {
+        "the next worker tries one job".to_owned()
+    };
+    let message = format!("its queue {queue} is stopped by its breaker, since {since}: {why}; {trial}");
+    Some(Finding::new("breaker", message, format!("qctl queue resume {queue}")))
 }
 
 fn not_due(job: &Job, due: Timestamp, around: &Surroundings, look: &Look) -> Finding {
@@ -213,7 +230,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::job::{Ending, JobId, Labels, QueueName, Reason, StateKind, Token};
+    use crate::job::{Cause, Ending, JobId, Labels, QueueName, Reason, StateKind, Token};
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
@@ -284,6 +301,13 @@ mod tests {
         let ready = job(State::Ready { since: earlier(100) });
         let paused = Surroundings { is_paused_since: Some(earlier(60)), ..Surroundings::default() };
         assert_eq!(codes(&ready, &paused), ["paused", "no_worker"]);
+        let cause = Cause { exit_code: Some(3), signal: None, text: "no".to_owned() };
+        let (since, next_trial) = (earlier(5), earlier(-55));
+        let tripped = Some(Tripped { since, cause, n_failures: 3, n_attempts: 4, next_trial });
+        let both = Surroundings { tripped, ..paused };
+        assert_eq!(codes(&ready, &both), ["paused", "breaker", "no_worker"]);
+        let told = &findings(&ready, &both, &look())[1].message;
+        assert!(told.ends_with(": 3 of the last 4 attempts failed with exit 3: no; one job is tried in 55s"), "{told}");
         let served = |server| Surroundings { servers: vec![server], ..Surroundings::default() };
         assert_eq!(codes(&ready, &served(server(false, 2))), ["busy"]);
         assert_eq!(codes(&ready, &served(server(false, 1))), ["in_line"]);

@@ -6,7 +6,9 @@ use jiff::tz::TimeZone;
 
 use super::{Look, text};
 use crate::clock::Timestamp;
-use crate::job::{Backoff, Jitter, Job, JobId, Labels, LogRetention, Progress, Reason, State, StateKind};
+use crate::job::{
+    Backoff, Cause, Jitter, Job, JobId, Labels, LogRetention, Progress, Queue, Reason, State, StateKind, Tripped,
+};
 
 /// RFC 3339 in UTC, with milliseconds: the time of the JSON.
 pub fn utc(at: Timestamp) -> String {
@@ -93,6 +95,36 @@ pub fn bytes(n: u64) -> String {
 /// `1 job`, `2 jobs`.
 pub fn count(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+/// How attempts of one cause ended: `exit 1`, `signal 9`, or nothing.
+pub fn end_of(cause: &Cause) -> String {
+    match (cause.exit_code, cause.signal) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => String::new(),
+    }
+}
+
+/// What keeps workers from a queue, in a word: `paused`, or `tripped` by its breaker.
+pub fn stop(queue: &Queue) -> Option<&'static str> {
+    let paused = queue.paused_at.map(|_| "paused");
+    paused.or(queue.tripped.as_ref().map(|_| "tripped"))
+}
+
+/// Why a queue is stopped by its breaker: `20 of the last 50 attempts failed with exit 1: no route to *`.
+pub fn tripped(tripped: &Tripped) -> String {
+    let (end, error) = (end_of(&tripped.cause), text::safe(tripped.cause.text.as_bytes()));
+    // Of an attempt that said nothing it is told how it ended.
+    let is_told = end.is_empty() || error.is_empty() || error.starts_with("exit ") || error.starts_with("signal ");
+    let what = if !is_told {
+        format!("{end}: {error}")
+    } else if end.is_empty() {
+        error
+    } else {
+        end
+    };
+    format!("{} of the last {} attempts failed with {what}", tripped.n_failures, tripped.n_attempts)
 }
 
 /// Job numbers, parted by commas.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::clock::{Timestamp, Uptime};
 use crate::job::{
-    Chunk, Claimed, Context, DropId, Granted, Job, JobId, Lease, QueueName, QueuePattern, Settlement, StateKind,
-    StepPath, StepRefusal, Tally, WorkerId,
+    BreakerNews, Chunk, Claimed, Context, DropId, Granted, Job, JobId, Lease, QueueName, QueuePattern, Settlement,
+    StateKind, StepPath, StepRefusal, Tally, Verdict, WorkerId,
 };
 
 /// What became of one pushed job.
@@ -151,7 +151,9 @@ pub struct Turned {
     pub promoted: Vec<QueueName>,
     /// Queues, served or not, that are open and into which hooks were pushed for what died.
     pub alarmed: Vec<QueueName>,
-    /// When the next waiting job of a served queue falls due.
+    /// Queues, served or not, that their breaker has stopped by what was settled, or lets go on.
+    pub breakers: Vec<BreakerNews>,
+    /// When the next waiting job of a served queue falls due, or one is tried in a queue that its breaker has stopped.
     pub next_due: Option<Timestamp>,
     /// More fell due than one turn makes ready: take another at once.
     pub is_behind: bool,
@@ -165,6 +167,9 @@ pub enum Settled {
     Recorded,
     /// It did, and this was recorded, for the attempt had asked for it.
     AsWished(Granted),
+    /// It did, but is not one of the job's attempts: it was a trial of a queue that its breaker has stopped, and failed as
+    /// those before. This follows.
+    Uncounted(Verdict),
     /// The lease was lost: the job belongs to someone else, or to no one.
     LeaseLost,
 }

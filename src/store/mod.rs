@@ -51,6 +51,11 @@ use crate::job::{
 /// - A lease (job, token, state `running`) is the only permission to report on a job. A report
 ///   under any other is answered with [`Settled::LeaseLost`] and changes nothing.
 /// - The cost of [`Store::turn`] depends neither on the backlog nor on the history.
+/// - A queue that has a breaker ([`BreakerRule`](crate::job::BreakerRule)) is stopped in the transaction that settles the
+///   attempt with which too many of its last have failed of one cause. From then on one job may be claimed in each
+///   interval, whoever asks, as a trial, the next one in line each time. A trial that fails of that cause is not counted as
+///   an attempt of its job, which does not die of it; one that succeeds lets the queue go on. Attempts that were lost,
+///   handed back, snoozed or cancelled say nothing, nor do those that ran when the queue was stopped.
 pub trait Store: Send + DeadLetters + Letters + Steps + Tasks + Topics {
     /// Queues jobs, all or none, in their order. `told` learns what becomes of each, in the same order,
     /// before they are queued: of what is not queued in the end it has learnt nothing.
@@ -269,7 +274,8 @@ pub trait Store: Send + DeadLetters + Letters + Steps + Tasks + Topics {
     /// Those of any write.
     fn remove_queue(&mut self, queue: &QueueName) -> Result<Removed>;
 
-    /// Stops (or resumes) the claiming of a queue's jobs; answers whether that changed anything,
+    /// Stops (or resumes) the claiming of a queue's jobs, also where its breaker has stopped it; answers whether that
+    /// changed anything,
     /// `None` where there is no such queue.
     ///
     /// # Errors

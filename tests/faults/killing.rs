@@ -59,7 +59,7 @@ pub(crate) fn tell(what: &str, n_points: usize, n_calls: usize, killed: &BTreeMa
 }
 
 /// The queue opens, is whole inside, and its counters agree with its rows.
-fn is_sound(queue: &Sandbox, struck: &Struck) {
+pub(crate) fn is_sound(queue: &Sandbox, struck: &Struck) {
     queue.qctl("list").succeeds();
     let file = rusqlite::Connection::open(queue.db()).expect("the file");
     let verdict: String = file.query_row("pragma integrity_check", [], |row| row.get(0)).expect("a verdict");

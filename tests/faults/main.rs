@@ -12,6 +12,7 @@
 //! which something was killed, jobs run.
 
 mod annex;
+mod breaker;
 mod checks;
 mod dose;
 mod events;

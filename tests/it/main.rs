@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_input;
+mod breaker;
 mod capture;
 mod change;
 mod check;

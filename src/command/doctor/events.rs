@@ -239,6 +239,7 @@ mod tests {
         let queue = Queue {
             name: name("slow"),
             paused_at: None,
+            tripped: None,
             settings: QueueSettings::default(),
             tally: Tally::default(),
             oldest_ready: None,

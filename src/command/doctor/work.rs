@@ -69,6 +69,7 @@ impl Facts {
         findings.extend(self.queues.iter().filter_map(|queue| self.unserved(queue)));
         findings.extend(self.queues.iter().filter_map(|queue| self.paused(queue)));
         findings.extend(self.excesses.iter().map(|(queue, excess)| self.too_many_dead(queue, excess)));
+        findings.extend(self.queues.iter().filter_map(|queue| self.tripped(queue)));
         findings.extend(self.keys());
         findings
     }
@@ -186,15 +187,29 @@ impl Facts {
         served.map(|worker| worker.heartbeat_at).chain(queue.served_until).max()
     }
 
+    /// A queue that its breaker has stopped.
+    fn tripped(&self, queue: &Queue) -> Option<Finding> {
+        let tripped = queue.tripped.as_ref()?;
+        let (name, qctl) = (&queue.name, &self.qctl);
+        let message = format!(
+            "queue {name} has been stopped by its breaker for {}: {}; {} in it",
+            words::length(self.at.now.since(tripped.since)),
+            words::tripped(tripped),
+            words::count(n_waiting(queue), "job")
+        );
+        let cure =
+            format!("cure what they fail of; the queue then goes on by itself, or at once: {qctl} queue resume {name}");
+        Some(Finding::new("breaker", message, cure))
+    }
+
     /// A pause that somebody forgot, while jobs wait.
     fn paused(&self, queue: &Queue) -> Option<Finding> {
         let paused = self.at.now.since(queue.paused_at?);
-        let waiting = [StateKind::Ready, StateKind::Scheduled, StateKind::Retrying];
-        let n_waiting: i64 = waiting.into_iter().map(|state| queue.tally.get(state)).sum();
+        let n_waiting = n_waiting(queue);
         if paused <= LONG_PAUSE || n_waiting == 0 {
             return None;
         }
-        let (name, waiting) = (&queue.name, words::count(usize::try_from(n_waiting).unwrap_or(0), "job"));
+        let (name, waiting) = (&queue.name, words::count(n_waiting, "job"));
         let message = format!("queue {name} has been paused for {}; {waiting} in it", words::length(paused));
         let what = if self.paused_with_subscription.contains(name) { "subscription" } else { "queue" };
         Some(Finding::new("paused", message, format!("{} {what} resume {name}", self.qctl)))
@@ -227,6 +242,13 @@ impl Facts {
             format!("key {key:?} in queue {queue} is held by job {id}, which is {state}: a push of it runs nothing");
         Some(Finding::new("key", message, format!("run it: {qctl} retry {id}; or free the key: {qctl} delete {id}")))
     }
+}
+
+/// How many jobs wait in a queue, due or not.
+fn n_waiting(queue: &Queue) -> usize {
+    let waiting = [StateKind::Ready, StateKind::Scheduled, StateKind::Retrying];
+    let n: i64 = waiting.into_iter().map(|state| queue.tally.get(state)).sum();
+    usize::try_from(n).unwrap_or(0)
 }
 
 fn process(worker: &Worker) -> String {
@@ -315,6 +337,7 @@ mod tests {
         Queue {
             name: name("mail"),
             paused_at: None,
+            tripped: None,
             settings: QueueSettings::default(),
             tally: Tally::default(),
             oldest_ready: None,

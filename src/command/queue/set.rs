@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap_complete::ArgValueCandidates;
 
 use super::Show;
-use crate::command::value::{self, Codes, HookLine, Limit, Rows, Rule};
+use crate::command::value::{self, Breaker, Codes, HookLine, Limit, Rows, Rule};
 use crate::command::{Answer, Ctx, complete, job_options};
 use crate::config;
 use crate::exit::{Exit, Failure};
@@ -14,6 +14,12 @@ use crate::job::{Backoff, Hook, Jitter, QueueName, QueueSettings};
 use crate::ui::Format;
 
 /// Set what jobs of a queue get where their push does not say, making the queue if need be
+///
+/// A circuit breaker (--breaker '20 of 50') stops the queue once 20 of its last 50 attempts have failed of one cause: the
+/// exit status or signal and the last line of stderr without the parts that vary, or what --group-by finds in it. What
+/// waits then keeps its attempts. One job is tried each --breaker-probe, each time another; if it fails of that cause
+/// too, this is not counted as one of its attempts. Once one succeeds the queue goes on. qctl queue resume has it go
+/// on at once.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -21,6 +27,7 @@ Examples:
   qctl queue set mail --group-by '(\\w+Error)'
   qctl queue set mail --on-dead './page.sh \"$QCTL_DEAD_ERROR\"' --on-dead-every 15m
   qctl queue set mail --keep-dead 30d --keep-dead-rows 1000
+  qctl queue set mail --breaker '20 of 50' --breaker-probe 30s
   qctl queue set ci --keep 2d --keep-rows 5000 --timeout 15m")]
 pub(super) struct Set {
     /// The queue
@@ -74,6 +81,12 @@ pub(super) struct Set {
     /// How many jobs may be dead before they say so; nothing is dropped
     #[arg(long, value_name = "N|none", value_parser = value::rows_or_none)]
     keep_dead_rows: Option<Rows>,
+    /// Stop the queue once so many of its last attempts failed of one cause, such as '20 of 50'
+    #[arg(long, value_name = "N of M|none", value_parser = value::breaker)]
+    breaker: Option<Breaker>,
+    /// How long until the next job is tried in a queue that is so stopped
+    #[arg(long, value_name = "D", value_parser = value::kept_duration)]
+    breaker_probe: Option<Duration>,
 }
 
 impl Set {
@@ -106,6 +119,8 @@ impl Set {
             on_dead_every: self.on_dead_every,
             keep_dead: self.keep_dead.map(|Limit(keep)| keep),
             keep_dead_rows: self.keep_dead_rows.map(|Rows(rows)| rows),
+            breaker: self.breaker.map(|Breaker(rule)| rule),
+            breaker_probe: self.breaker_probe,
         })
     }
 

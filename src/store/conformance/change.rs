@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::bench::{Bench, Draft as _, Open, chunk, job, queue};
 use crate::job::{
-    Backoff, Due, Filter, GroupRule, Hook, Jitter, Job, JobChange, JobId, Outcome, QueueName, QueueSettings, State,
-    StateKind, Stream, Tally, Verdict,
+    Backoff, BreakerRule, Due, Filter, GroupRule, Hook, Jitter, Job, JobChange, JobId, Outcome, QueueName,
+    QueueSettings, State, StateKind, Stream, Tally, Verdict,
 };
 use crate::store::{Cancelled, Retried, Standing, Updated};
 
@@ -278,6 +278,8 @@ pub(crate) fn settings_come_back_as_they_were_set(open: &Open) {
         on_dead_every: Some(Duration::from_secs(60)),
         keep_dead: Some(Some(Duration::from_secs(86_400))),
         keep_dead_rows: Some(Some(10)),
+        breaker: Some(BreakerRule::new(20, 50)),
+        breaker_probe: Some(Duration::from_millis(1500)),
     };
     let some = QueueSettings {
         timeout: Some(None),
@@ -287,6 +289,7 @@ pub(crate) fn settings_come_back_as_they_were_set(open: &Open) {
         on_dead: Some(None),
         keep_dead: Some(None),
         keep_dead_rows: Some(None),
+        breaker: Some(None),
         ..QueueSettings::default()
     };
     let fixed = QueueSettings { backoff: Some(Backoff::Fixed(Duration::from_secs(1))), ..full.clone() };

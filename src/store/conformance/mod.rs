@@ -7,6 +7,7 @@
 pub(crate) mod alarm;
 pub(crate) mod behind;
 pub(crate) mod bench;
+pub(crate) mod breaker;
 pub(crate) mod change;
 pub(crate) mod crowd;
 mod event;
@@ -213,6 +214,21 @@ macro_rules! suite {
                 settings_come_back_as_they_were_set
                 a_change_of_settings_sees_what_was_set_before
                 a_queue_may_be_set_up_before_its_first_job
+            }
+            breaker {
+                a_queue_is_stopped_once_so_many_of_its_last_attempts_failed_of_one_cause
+                failures_of_different_causes_and_old_ones_do_not_stop_a_queue
+                what_was_not_seen_to_its_end_does_not_count_for_a_breaker
+                of_two_workers_one_tries_one_job_each_time
+                who_is_tried_last_comes_last_whatever_its_priority
+                a_trial_that_fails_of_the_same_cause_takes_no_attempt_and_of_another_does
+                a_trial_that_succeeds_lets_the_queue_go_on_with_nothing_held_against_it
+                what_ran_before_a_queue_was_stopped_does_not_let_it_go_on
+                a_trial_that_is_handed_back_is_none
+                a_queue_that_is_resumed_is_stopped_no_more
+                a_queue_whose_breaker_is_taken_off_is_stopped_no_more
+                a_clock_that_was_set_back_does_not_put_off_a_trial
+                the_breaker_of_one_queue_is_no_concern_of_another
             }
             keep {
                 finished_jobs_are_forgotten_by_age_and_dead_ones_never

@@ -6,7 +6,7 @@
 use rusqlite::Connection;
 
 use super::schema::Annex;
-use super::{death, job_row, query, recorded, revision, row, subscription, task, topic, upkeep};
+use super::{breaker, death, job_row, query, recorded, revision, row, subscription, task, topic, upkeep};
 use crate::job::QueueName;
 use crate::store::Stray;
 
@@ -105,7 +105,7 @@ const OF_TOPICS: [(&str, &str, &str); 3] = [
 ];
 
 /// What cannot be of what not every file has, where there is any of it.
-const IMPOSSIBLE_IN: [(Annex, &str, &str); 7] = [
+const IMPOSSIBLE_IN: [(Annex, &str, &str); 8] = [
     (
         Annex::Steps,
         "job that is not there has left a step",
@@ -122,6 +122,11 @@ const IMPOSSIBLE_IN: [(Annex, &str, &str); 7] = [
         Annex::Revisions,
         "job that is not there has left what was replaced in it",
         "select job_id from revision where job_id not in (select id from job)",
+    ),
+    (
+        Annex::Breakers,
+        "breaker is of a queue that is not there",
+        "select queue_id from breaker where queue_id not in (select id from queue)",
     ),
     // A topic goes with the last event that it has on record; those that only jobs still have are of none.
     (
@@ -295,8 +300,9 @@ fn annexes(conn: &Connection) -> rusqlite::Result<Vec<Annex>> {
 
 /// What is read of those.
 fn annex_readers(annexes: &[Annex]) -> Vec<(&'static str, String, Reader)> {
-    let readers: [(Annex, &'static str, &str, Reader); 7] = [
+    let readers: [(Annex, &'static str, &str, Reader); 8] = [
         (Annex::Causes, "group of dead jobs", death::GROUPS_SQL, |row| death::group(row).map(drop)),
+        (Annex::Breakers, "queue's breaker", breaker::ALL_SQL, |row| breaker::breaker(row).map(drop)),
         (Annex::Steps, "step", recorded::ALL_SQL, |row| recorded::step(row).map(drop)),
         (Annex::Revisions, "revision", revision::ALL_SQL, |row| revision::revision(row).map(drop)),
         (Annex::Topics, "topic", topic::ALL_SQL, |row| topic::tally(row).map(drop)),

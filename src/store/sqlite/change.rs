@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, named_params};
 
+use super::breaker;
 use super::death;
 use super::push::{find_or_add_context, free_key, queue_id};
 use super::query;
@@ -202,19 +203,20 @@ fn set_timeout(tx: &Txn<'_>, id: JobId, timeout: Option<Duration>) -> Result<()>
     Ok(())
 }
 
-/// Pauses or resumes a queue; answers whether that changed anything.
+/// Pauses or resumes a queue, which its breaker does not stop any more then; answers whether that changed anything.
 pub(super) fn pause(tx: &Txn<'_>, queue: &QueueName, is_paused: bool, now: Timestamp) -> Result<Option<bool>> {
     let mut query =
-        tx.prepare_cached("select paused_at is not null from queue where name = :name").explain(tx.path())?;
-    let was_paused: Option<bool> =
-        query.query_row(named_params! { ":name": queue }, |row| row.get(0)).optional().explain(tx.path())?;
-    let Some(was_paused) = was_paused else { return Ok(None) };
+        tx.prepare_cached("select id, paused_at is not null from queue where name = :name").explain(tx.path())?;
+    let found = query.query_row(named_params! { ":name": queue }, |row| Ok((row.get(0)?, row.get(1)?)));
+    let found: Option<(i64, bool)> = found.optional().explain(tx.path())?;
+    let Some((id, was_paused)) = found else { return Ok(None) };
+    let was_tripped = !is_paused && breaker::close(tx, id).explain(tx.path())?;
     if was_paused != is_paused {
         let sql = "update queue set paused_at = iif(:is_paused, :now, null) where name = :name";
         let mut update = tx.prepare_cached(sql).explain(tx.path())?;
         update.execute(named_params! { ":name": queue, ":is_paused": is_paused, ":now": now }).explain(tx.path())?;
     }
-    Ok(Some(was_paused != is_paused))
+    Ok(Some(was_paused != is_paused || was_tripped))
 }
 
 /// Changes what a queue has of its own, making it if need be.
@@ -222,11 +224,12 @@ pub(super) fn configure(tx: &Txn<'_>, queue: &QueueName, change: &mut dyn FnMut(
     let id = queue_id(tx, queue)?;
     let mut query = tx.prepare_cached("select settings from queue where id = :id").explain(tx.path())?;
     let mut settings = query.query_row(named_params! { ":id": id }, row::settings).explain(tx.path())?;
-    let grouped_by = settings.group_by.clone();
+    let before = settings.clone();
     change(&mut settings);
     let mut update = tx.prepare_cached("update queue set settings = :settings where id = :id").explain(tx.path())?;
     update.execute(named_params! { ":id": id, ":settings": terms::settings_column(&settings) }).explain(tx.path())?;
-    if settings.group_by != grouped_by {
+    breaker::follow_settings(tx, id, (&before, &settings)).explain(tx.path())?;
+    if settings.group_by != before.group_by {
         death::refile(tx, id).explain(tx.path())?;
     }
     if let (Some(Some(_)), Some(beside)) = (&settings.on_dead, queue.on_dead()) {

@@ -19,7 +19,7 @@ use super::row::{self, Explain as _};
 use super::settle;
 use super::transaction::Txn;
 use crate::clock::Timestamp;
-use crate::job::{Claimed, Job, QueueName, Reason, StateKind, WorkerId};
+use crate::job::{BreakerNews, Claimed, Job, QueueName, Reason, StateKind, WorkerId};
 use crate::store::{Result, Serving, Turn, Turned};
 
 /// How many rows one turn promotes or expires at the most, so that no turn holds the write lock for
@@ -66,7 +66,7 @@ fn glance(
     let is_due: bool = due.query_row(named_params! { ":now": now }, |row| row.get(0))?;
     let next_portion = next_portion(&look, &front, turn.serving, now)?;
     let is_due = is_due || next_portion.is_some_and(|due| due <= now);
-    let has_work = is_due || (turn.n_wanted > 0 && front.first().is_some());
+    let has_work = is_due || (turn.n_wanted > 0 && front.first(now).is_some());
     Ok((front, next_portion, has_work))
 }
 
@@ -78,13 +78,16 @@ fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) ->
     for (lease, chunks) in turn.output {
         settle::add_output(tx, *lease, chunks)?;
     }
-    let settled = turn.settlements.iter().map(|one| settle::settle(tx, one, now)).collect::<Result<_>>()?;
+    let settle = |one| settle::settle(tx, front.breakers(), one, now);
+    let settled = turn.settlements.iter().map(settle).collect::<Result<_>>()?;
     let mut promoted = promote(tx, now)?;
+    let breakers = follow_breakers(tx, &mut front, &mut promoted).explain(tx.path())?;
     let (expired, n_expired) = expire(tx, turn.serving, now)?;
     let caught_up = if front.has_topics() { behind::catch_up(tx, turn.serving, now)? } else { CaughtUp::default() };
     let alarmed = tx.alarmed();
     if !alarmed.is_empty() {
         // Their queue may have been made just now.
+        front.breakers().save(tx).explain(tx.path())?;
         front = Front::look(tx, None, turn.serving).explain(tx.path())?;
     }
     let has_made_jobs = !caught_up.queue_ids.is_empty() || !alarmed.is_empty();
@@ -96,11 +99,29 @@ fn write(tx: &Txn<'_>, known: Option<Front>, turn: &Turn<'_>, now: Timestamp) ->
     let n_wanted = if n_expired == BATCH { 0 } else { turn.n_wanted };
     front.follow(tx, &tx.moved_since()).explain(tx.path())?;
     let claimed = claim(tx, turn.worker, &mut front, n_wanted, now).explain(tx.path())?;
+    front.breakers().save(tx).explain(tx.path())?;
     let promoted = open_queues(tx, &promoted.queue_ids).explain(tx.path())?;
     let alarmed = open_queues(tx, &alarmed).explain(tx.path())?;
     let next_portion = earliest(caught_up.next_due, carried.next_due);
     let next_due = earliest(front.next_due(tx).explain(tx.path())?, next_portion);
-    Ok((Turned { settled, claimed, expired, promoted, alarmed, next_due, is_behind }, front, has_made_jobs))
+    Ok((Turned { settled, claimed, expired, promoted, alarmed, breakers, next_due, is_behind }, front, has_made_jobs))
+}
+
+/// What the settlements did to breakers. Those queues that go on have jobs for others too.
+fn follow_breakers(
+    conn: &Connection,
+    front: &mut Front,
+    promoted: &mut Promoted,
+) -> rusqlite::Result<Vec<BreakerNews>> {
+    let mut news = Vec::new();
+    for (queue_id, one) in front.breakers().take_news() {
+        front.follow_breaker(conn, queue_id)?;
+        if one.tripped.is_none() {
+            promoted.queue_ids.insert(queue_id);
+        }
+        news.push(one);
+    }
+    Ok(news)
 }
 
 /// When a subscription that is behind may get its next portion of events, or a task may go on.
@@ -223,9 +244,10 @@ fn claim(
 ) -> rusqlite::Result<Vec<Claimed>> {
     let mut claimed = Vec::new();
     while claimed.len() < n_wanted
-        && let Some(id) = front.first()
+        && let Some((queue_id, id)) = front.first(now)
     {
         claimed.push(take(tx, worker, id, now)?);
+        front.note_claim(queue_id, now);
         front.follow(tx, &tx.moved_since())?;
     }
     Ok(claimed)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
+use super::breaker;
 use super::death;
 use super::query;
 use super::recorded;
@@ -248,6 +249,7 @@ pub(super) fn remove_queue(tx: &Txn<'_>, queue: &QueueName) -> Result<Removed> {
         tx.prepare_cached(sql).and_then(|mut delete| delete.execute(named_params! { ":id": id })).explain(tx.path())?;
     }
     death::forget_queue(tx, id).explain(tx.path())?;
+    breaker::forget_queue(tx, id).explain(tx.path())?;
     if let Some(beside) = queue.on_dead() {
         // That of its hooks goes along, unless something is in it or set for it.
         remove_unused(tx, &beside)?;

@@ -9,8 +9,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Connection, OptionalExtension as _, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
+use super::breaker::Breakers;
 use super::schema::Annex;
 use crate::clock::Timestamp;
 use crate::job::{QueueName, StateKind};
@@ -21,6 +22,20 @@ pub(super) const FIRST_SQL: &str = "select priority, id from job indexed by job_
     where state = 'ready' and queue_id = :queue_id
     order by priority desc, id
     limit 1";
+
+/// The next ready job of a queue of the same priority as one, and the first of a lower one: whoever is tried next in
+/// a queue that its breaker has stopped. It is not simply the first of all, or a job that fails whatever the others do
+/// would keep the queue stopped.
+pub(super) const NEXT_SQL: [&str; 2] = [
+    "select priority, id from job indexed by job_ready
+     where state = 'ready' and queue_id = :queue_id and priority = :priority and id > :id
+     order by id
+     limit 1",
+    "select priority, id from job indexed by job_ready
+     where state = 'ready' and queue_id = :queue_id and priority < :priority
+     order by priority desc, id
+     limit 1",
+];
 
 /// The jobs that wait for their time, the next to fall due first.
 pub(super) const WAITING_SQL: &str = "select run_at, queue_id from job indexed by job_due
@@ -43,6 +58,8 @@ pub(super) struct Front {
     next_due: Option<Option<Timestamp>>,
     /// Which tables there are that not every file has.
     annexes: Vec<Annex>,
+    /// Of all queues that have one.
+    breakers: Breakers,
 }
 
 /// A ready job; what is to run first is the least.
@@ -62,10 +79,18 @@ impl Front {
         if let Some(known) = known.filter(|known| known.version == version && known.serving == *serving) {
             return Ok(known);
         }
-        let firsts = served_queues(conn, serving)?.into_iter().map(|queue_id| Ok((queue_id, first(conn, queue_id)?)));
-        let firsts = firsts.collect::<rusqlite::Result<_>>()?;
         let annexes = Annex::among(conn)?;
-        Ok(Self { version, serving: serving.clone(), firsts, next_due: None, annexes })
+        let has_breakers = annexes.contains(&Annex::Breakers);
+        let breakers = if has_breakers { Breakers::read(conn)? } else { Breakers::default() };
+        let firsts = served_queues(conn, serving)?.into_iter();
+        let firsts = firsts.map(|queue_id| Ok((queue_id, candidate(conn, queue_id, &breakers)?)));
+        let firsts = firsts.collect::<rusqlite::Result<_>>()?;
+        Ok(Self { version, serving: serving.clone(), firsts, next_due: None, annexes, breakers })
+    }
+
+    /// The breakers, to be told how attempts end, and saved.
+    pub(super) fn breakers(&mut self) -> &mut Breakers {
+        &mut self.breakers
     }
 
     /// Whether there may be subscriptions that are to get events.
@@ -78,9 +103,27 @@ impl Front {
         self.annexes.contains(&Annex::Tasks)
     }
 
-    /// The number of the job that is to run first.
-    pub(super) fn first(&self) -> Option<i64> {
-        self.firsts.values().flatten().min().map(|first| first.id)
+    /// The queue and the number of the job that is to run first. A queue that its breaker has stopped has one only
+    /// when it is time for a trial.
+    pub(super) fn first(&self, now: Timestamp) -> Option<(i64, i64)> {
+        let ready = self.firsts.iter().filter_map(|(&queue_id, first)| Some((first.as_ref()?, queue_id)));
+        let first = ready.filter(|&(_, queue_id)| self.breakers.let_in(queue_id, now)).min();
+        first.map(|(first, queue_id)| (queue_id, first.id))
+    }
+
+    /// Takes note that the first job of a queue was claimed.
+    pub(super) fn note_claim(&mut self, queue_id: i64, now: Timestamp) {
+        if let Some(Some(first)) = self.firsts.get(&queue_id) {
+            self.breakers.note_claim(queue_id, (first.priority.0, first.id), now);
+        }
+    }
+
+    /// Takes note that the breaker of a queue has stopped it, or lets it go on.
+    pub(super) fn follow_breaker(&mut self, conn: &Connection, queue_id: i64) -> rusqlite::Result<()> {
+        if let Some(known) = self.firsts.get_mut(&queue_id) {
+            *known = candidate(conn, queue_id, &self.breakers)?;
+        }
+        Ok(())
     }
 
     /// Takes note that jobs came to stand in these states, or left them.
@@ -90,7 +133,7 @@ impl Front {
                 StateKind::Scheduled | StateKind::Retrying => self.next_due = None,
                 StateKind::Ready => {
                     if let Some(known) = self.firsts.get_mut(&queue_id) {
-                        *known = first(conn, queue_id)?;
+                        *known = candidate(conn, queue_id, &self.breakers)?;
                     }
                 }
                 StateKind::Blocked
@@ -103,12 +146,26 @@ impl Front {
         Ok(())
     }
 
+    /// When there is next something to do in the served queues: a waiting job falls due, or one is tried.
+    pub(super) fn next_due(&mut self, conn: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+        let due = self.next_waiting(conn)?;
+        Ok(due.into_iter().chain(self.next_trial()).min())
+    }
+
+    fn next_trial(&self) -> Option<Timestamp> {
+        if self.breakers.are_closed() {
+            return None;
+        }
+        let with_any = self.firsts.iter().filter(|(_, first)| first.is_some());
+        with_any.filter_map(|(&queue_id, _)| self.breakers.next_trial(queue_id)).min()
+    }
+
     /// When the next waiting job of the served queues falls due.
     ///
     /// Reads the waiting jobs in order of time until one belongs to these queues; the first nearly
     /// always does, and where a worker serves few of many queues it is bounded by [`MAX_STRANGERS`]:
     /// waking a little early costs one glance.
-    pub(super) fn next_due(&mut self, conn: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    fn next_waiting(&mut self, conn: &Connection) -> rusqlite::Result<Option<Timestamp>> {
         if let Some(known) = self.next_due {
             return Ok(known);
         }
@@ -129,12 +186,23 @@ impl Front {
     }
 }
 
-fn first(conn: &Connection, queue_id: i64) -> rusqlite::Result<Option<First>> {
-    let mut query = conn.prepare_cached(FIRST_SQL)?;
-    let first = query.query_row(named_params! { ":queue_id": queue_id }, |row| {
-        Ok(First { priority: Reverse(row.get(0)?), id: row.get(1)? })
-    });
-    first.optional()
+/// The ready job of a queue that may be claimed next: the first, or where its breaker has stopped it the one after that
+/// which was tried last.
+fn candidate(conn: &Connection, queue_id: i64, breakers: &Breakers) -> rusqlite::Result<Option<First>> {
+    let read = |row: &Row<'_>| Ok(First { priority: Reverse(row.get(0)?), id: row.get(1)? });
+    if let Some((priority, id)) = breakers.tried(queue_id) {
+        let [same, lower] = NEXT_SQL;
+        let params = named_params! { ":queue_id": queue_id, ":priority": priority, ":id": id };
+        let mut next = conn.prepare_cached(same)?.query_row(params, read).optional()?;
+        if next.is_none() {
+            let params = named_params! { ":queue_id": queue_id, ":priority": priority };
+            next = conn.prepare_cached(lower)?.query_row(params, read).optional()?;
+        }
+        if next.is_some() {
+            return Ok(next);
+        }
+    }
+    conn.prepare_cached(FIRST_SQL)?.query_row(named_params! { ":queue_id": queue_id }, read).optional()
 }
 
 /// The queues to claim from: those asked for that are not paused. Resolved by name here, because a

@@ -10,6 +10,7 @@
 mod agree;
 mod alarm;
 mod behind;
+mod breaker;
 mod carry;
 mod change;
 mod claim;

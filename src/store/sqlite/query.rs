@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
+use super::breaker;
 use super::job_row::{self, JOB_COLUMNS};
 use super::row;
 use super::settle::piece_ids;
@@ -114,6 +115,7 @@ pub(super) fn settings(conn: &Connection, queue: &QueueName) -> rusqlite::Result
 pub(super) fn queues(conn: &Connection, workers: &[Worker]) -> rusqlite::Result<Vec<Queue>> {
     // One look, or the counts and the oldest job would be of different instants.
     let look = conn.unchecked_transaction()?;
+    let mut tripped = breaker::all_tripped(&look)?;
     let mut query =
         look.prepare_cached("select id, name, paused_at, settings, served_until from queue order by name")?;
     let mut rows = query.query([])?;
@@ -127,6 +129,7 @@ pub(super) fn queues(conn: &Connection, workers: &[Worker]) -> rusqlite::Result<
         };
         queues.push(Queue {
             paused_at: row.get("paused_at")?,
+            tripped: tripped.remove(&id),
             settings: row::settings(row)?,
             tally: tally(&look, id)?,
             oldest_ready: oldest_ready(&look, id)?,
@@ -275,6 +278,9 @@ mod tests {
 
         let first = plan(&conn, front::FIRST_SQL);
         assert_eq!(first, "SEARCH job USING COVERING INDEX job_ready (queue_id=?)");
+        let [same, lower] = front::NEXT_SQL.map(|sql| plan(&conn, sql));
+        assert_eq!(same, "SEARCH job USING COVERING INDEX job_ready (queue_id=? AND priority=? AND id>?)");
+        assert_eq!(lower, "SEARCH job USING COVERING INDEX job_ready (queue_id=? AND priority<?)");
         assert_eq!(plan(&conn, front::WAITING_SQL), "SCAN job USING INDEX job_due");
         assert_eq!(plan(&conn, claim::DUE_SQL), "SEARCH job USING INDEX job_due (run_at<?)");
         let finished = plan(&conn, forget::OLDEST_SQL);

@@ -47,12 +47,14 @@ pub(super) enum Annex {
     Dropped,
     /// What jobs need in which something was replaced.
     Revisions,
+    /// What queues with a breaker need.
+    Breakers,
 }
 
 impl Annex {
     /// All of them.
-    pub(super) const ALL: [Self; 6] =
-        [Self::Steps, Self::Topics, Self::Causes, Self::Tasks, Self::Dropped, Self::Revisions];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Steps, Self::Topics, Self::Causes, Self::Tasks, Self::Dropped, Self::Revisions, Self::Breakers];
 
     /// The table that is there if any of them is: they come together.
     const fn table(self) -> &'static str {
@@ -63,6 +65,7 @@ impl Annex {
             Self::Tasks => "task",
             Self::Dropped => "dropped",
             Self::Revisions => "revision",
+            Self::Breakers => "breaker",
         }
     }
 
@@ -74,6 +77,7 @@ impl Annex {
             Self::Tasks => include_str!("migrations/tasks.sql"),
             Self::Dropped => include_str!("migrations/dropped.sql"),
             Self::Revisions => include_str!("migrations/revision.sql"),
+            Self::Breakers => include_str!("migrations/breaker.sql"),
         }
     }
 
@@ -86,7 +90,7 @@ impl Annex {
     /// Which the file has, found in one look.
     pub(super) fn among(conn: &Connection) -> rusqlite::Result<Vec<Self>> {
         let mut query =
-            conn.prepare_cached("select name from sqlite_schema where name in ('step', 'event', 'task')")?;
+            conn.prepare_cached("select name from sqlite_schema where name in ('step', 'event', 'task', 'breaker')")?;
         let tables = query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
         Ok(Self::ALL.into_iter().filter(|annex| tables.iter().any(|table| table == annex.table())).collect())
     }

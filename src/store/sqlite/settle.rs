@@ -5,6 +5,7 @@
 
 use rusqlite::{OptionalExtension as _, named_params};
 
+use super::breaker::Breakers;
 use super::death::{self, Death};
 use super::row::{self, Explain as _};
 use super::transaction::{Beat, MAX_NUMBER, Txn};
@@ -19,7 +20,12 @@ const PIECES_PER_JOB: i64 = 1 << 24;
 
 /// Records one report, if its lease still holds. Whoever settles need not be who claimed: the jobs
 /// of a lost worker are settled by another.
-pub(super) fn settle(tx: &Txn<'_>, settlement: &Settlement, now: Timestamp) -> Result<Settled> {
+pub(super) fn settle(
+    tx: &Txn<'_>,
+    breakers: &mut Breakers,
+    settlement: &Settlement,
+    now: Timestamp,
+) -> Result<Settled> {
     let lease = settlement.lease;
     let Some(held) = held(tx, lease)? else {
         return Ok(Settled::LeaseLost);
@@ -28,17 +34,20 @@ pub(super) fn settle(tx: &Txn<'_>, settlement: &Settlement, now: Timestamp) -> R
     if held.is_taken && !is_loss {
         return Ok(Settled::LeaseLost);
     }
-    let Some(granted) = granted(settlement, &held) else {
-        let verdict = held.or_cancel(settlement.verdict);
-        record(tx, &held, settlement, (verdict, settlement.report.as_ref()), now)?;
-        file(tx, &held, lease, (verdict, settlement.report.as_ref(), None), now)?;
-        return Ok(Settled::Recorded);
-    };
-    let told = |report: &Report| Report { outcome: granted.outcome, error: granted.error.clone(), ..report.clone() };
-    let report = settlement.report.as_ref().map(told);
-    record(tx, &held, settlement, (granted.verdict, report.as_ref()), now)?;
-    file(tx, &held, lease, (granted.verdict, report.as_ref(), granted.group.as_ref()), now)?;
-    Ok(Settled::AsWished(granted))
+    let granted = granted(settlement, &held);
+    let told = granted.as_ref().zip(settlement.report.as_ref()).map(|(granted, report)| told(granted, report));
+    let report = told.as_ref().or(settlement.report.as_ref());
+    let verdict = granted.as_ref().map_or_else(|| held.or_cancel(settlement.verdict), |granted| granted.verdict);
+    let spared = breakers.note_end(tx, (held.queue_id, lease), (report, verdict), now).explain(tx.path())?;
+    let is_counted = spared.is_none() && report.is_some_and(|report| report.outcome.is_counted());
+    let end = End { lease, verdict: spared.unwrap_or(verdict), report, is_counted };
+    record(tx, &held, &end, &settlement.output, now)?;
+    file(tx, &held, &end, granted.as_ref().and_then(|granted| granted.group.as_ref()), now)?;
+    Ok(match (spared, granted) {
+        (Some(verdict), _) => Settled::Uncounted(verdict),
+        (None, Some(granted)) => Settled::AsWished(granted),
+        (None, None) => Settled::Recorded,
+    })
 }
 
 /// What the attempt gets of what it asked for, by the rule of whoever saw it end.
@@ -48,37 +57,39 @@ fn granted(settlement: &Settlement, held: &Held) -> Option<Granted> {
     Some(Granted { verdict: held.or_cancel(granted.verdict), ..granted })
 }
 
+/// What is told of an attempt that gets what it asked for.
+fn told(granted: &Granted, report: &Report) -> Report {
+    Report { outcome: granted.outcome, error: granted.error.clone(), ..report.clone() }
+}
+
+/// The end of an attempt, as it is recorded.
+struct End<'e> {
+    lease: Lease,
+    verdict: Verdict,
+    report: Option<&'e Report>,
+    /// Whether the attempt is one of the job's `max_attempts`.
+    is_counted: bool,
+}
+
 /// Writes down how an attempt ended and what follows.
-fn record(
-    tx: &Txn<'_>,
-    held: &Held,
-    settlement: &Settlement,
-    (verdict, report): (Verdict, Option<&Report>),
-    now: Timestamp,
-) -> Result<()> {
-    let lease = settlement.lease;
-    move_job(tx, lease, verdict, report, now)?;
+fn record(tx: &Txn<'_>, held: &Held, end: &End<'_>, output: &[Chunk], now: Timestamp) -> Result<()> {
+    move_job(tx, end, now)?;
     tx.count(held.queue_id, StateKind::Running, -1);
-    tx.count(held.queue_id, target(verdict), 1);
-    write_output(tx, lease, &settlement.output)?;
-    if let Some(report) = report {
-        record_attempt(tx, lease, report)?;
+    tx.count(held.queue_id, target(end.verdict), 1);
+    write_output(tx, end.lease, output)?;
+    if let Some(report) = end.report {
+        record_attempt(tx, end.lease, report)?;
         note_pace(tx, held.queue_id, report, (held.run_at, now));
     }
     Ok(())
 }
 
 /// Files a job that is dead now under what it died of, or under the group that it named.
-fn file(
-    tx: &Txn<'_>,
-    held: &Held,
-    lease: Lease,
-    (verdict, report, own): (Verdict, Option<&Report>, Option<&GroupName>),
-    now: Timestamp,
-) -> Result<()> {
-    let Verdict::Die { reason } = verdict else { return Ok(()) };
+fn file(tx: &Txn<'_>, held: &Held, end: &End<'_>, own: Option<&GroupName>, now: Timestamp) -> Result<()> {
+    let Verdict::Die { reason } = end.verdict else { return Ok(()) };
+    let report = end.report;
     let death = Death {
-        job: lease.job.get(),
+        job: end.lease.job.get(),
         queue_id: held.queue_id,
         at: now,
         reason,
@@ -159,7 +170,8 @@ fn held(tx: &Txn<'_>, lease: Lease) -> Result<Option<Held>> {
 /// `crashes` counts lost workers in a row: an attempt that a worker saw to its end starts it anew,
 /// one that was handed back says nothing about it. A job that was returned untouched has started
 /// when it had before the claim, which its recorded attempts tell.
-fn move_job(tx: &Txn<'_>, lease: Lease, verdict: Verdict, report: Option<&Report>, now: Timestamp) -> Result<()> {
+fn move_job(tx: &Txn<'_>, end: &End<'_>, now: Timestamp) -> Result<()> {
+    let &End { lease, verdict, report, is_counted } = end;
     let state = target(verdict);
     let outcome = report.map(|report| report.outcome);
     let run_at = match verdict {
@@ -195,7 +207,7 @@ fn move_job(tx: &Txn<'_>, lease: Lease, verdict: Verdict, report: Option<&Report
             ":is_final": state.is_final(),
             ":run_at": run_at,
             ":reason": reason,
-            ":n_uncounted": i64::from(!outcome.is_some_and(Outcome::is_counted)),
+            ":n_uncounted": i64::from(!is_counted),
             ":outcome": outcome,
             ":exit_code": report.and_then(|report| report.exit_code),
             ":signal": report.and_then(|report| report.signal),

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use crate::job::{Backoff, GroupRule, Hook, Jitter, QueueSettings, Terms};
+use crate::job::{Backoff, BreakerRule, GroupRule, Hook, Jitter, QueueSettings, Terms};
 
 /// Terms as their column.
 pub(super) fn terms_column(terms: &Terms) -> String {
@@ -86,6 +86,11 @@ struct StoredSettings {
     /// Empty is `none`: said, and by the usual rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     group_by: Option<String>,
+    /// Failures, and attempts; none of either is `none`: said, and without a breaker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    breaker: Option<(usize, usize)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    breaker_probe: Option<u64>,
     /// An empty line is `none`: said, and nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     on_dead: Option<StoredHook>,
@@ -209,6 +214,8 @@ impl From<&QueueSettings> for StoredSettings {
             on_dead_every: settings.on_dead_every.map(to_ms),
             keep_dead: settings.keep_dead.map(|limit| limit.map_or(0, to_ms)),
             keep_dead_rows: settings.keep_dead_rows.map(|limit| limit.unwrap_or(0)),
+            breaker: settings.breaker.map(|rule| rule.map_or((0, 0), |rule| (rule.n_failures(), rule.n_attempts()))),
+            breaker_probe: settings.breaker_probe.map(to_ms),
         }
     }
 }
@@ -232,6 +239,8 @@ impl From<StoredSettings> for QueueSettings {
             on_dead_every: stored.on_dead_every.map(Duration::from_millis),
             keep_dead: stored.keep_dead.map(limit),
             keep_dead_rows: stored.keep_dead_rows.map(|rows| (rows > 0).then_some(rows)),
+            breaker: stored.breaker.map(|(n_failures, n_attempts)| BreakerRule::new(n_failures, n_attempts)),
+            breaker_probe: stored.breaker_probe.map(Duration::from_millis),
         }
     }
 }
@@ -308,6 +317,8 @@ mod tests {
             on_dead_every: Some(Duration::from_secs(60)),
             keep_dead: Some(None),
             keep_dead_rows: Some(Some(7)),
+            breaker: Some(BreakerRule::new(20, 50)),
+            breaker_probe: Some(Duration::from_secs(5)),
             ..QueueSettings::default()
         };
         assert_eq!(super::settings(&settings_column(&settings)).expect("JSON"), settings);

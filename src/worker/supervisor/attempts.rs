@@ -122,7 +122,8 @@ impl Supervisor<'_> {
         }
         let heed = policy::heed;
         let settlement = Settlement { lease: claimed.lease, verdict, heed, report: Some(report.clone()), output };
-        self.ended.push((settlement, Some(Ended { job: claimed.job, report, verdict, last_words })));
+        let is_counted = report.outcome.is_counted();
+        self.ended.push((settlement, Some(Ended { job: claimed.job, report, verdict, is_counted, last_words })));
     }
 
     fn share_leases(&self) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Asked, Ended, Mode, Supervisor};
+use super::{Asked, Ended, Mode, Supervisor, Unconfirmed};
 use crate::clock::{Moment, Uptime};
 use crate::job::{Event, Lease, QueueName, StopReason, Verdict};
 use crate::process;
@@ -109,12 +109,16 @@ impl Supervisor<'_> {
                     has_handed_back |= !granted.verdict.is_final();
                     recorded.push(ended.granted(granted));
                 }
+                (Some(ended), Settled::Uncounted(verdict)) => {
+                    has_handed_back = true;
+                    recorded.push(Ended { verdict, is_counted: false, ..ended });
+                }
                 (Some(ended), Settled::LeaseLost) => (self.report)(&Event::LeaseLost { job: &ended.job }),
-                (None, Settled::Recorded | Settled::AsWished(_) | Settled::LeaseLost) => {}
+                (None, Settled::Recorded | Settled::AsWished(_) | Settled::Uncounted(_) | Settled::LeaseLost) => {}
             }
         }
         if !is_empty {
-            self.unconfirmed.push_back(recorded);
+            self.unconfirmed.push_back(Unconfirmed { ended: recorded, breakers: turned.breakers });
             self.unsynced.n_turns += 1;
             self.unsynced.has_handed_back |= has_handed_back;
         }
@@ -146,10 +150,21 @@ impl Supervisor<'_> {
 
     /// Says what was settled, now that it is durable.
     fn tell_of_ended(&mut self, n_turns: usize) {
-        let ended: Vec<Ended> = self.unconfirmed.drain(..n_turns.min(self.unconfirmed.len())).flatten().collect();
-        for Ended { job, report, verdict, last_words } in ended {
-            self.tally(verdict);
-            (self.report)(&Event::Ended { job: &job, report: &report, verdict, last_words: &last_words });
+        let turns: Vec<Unconfirmed> = self.unconfirmed.drain(..n_turns.min(self.unconfirmed.len())).collect();
+        for Unconfirmed { ended, breakers } in turns {
+            for Ended { job, report, verdict, is_counted, last_words } in ended {
+                self.tally(verdict);
+                (self.report)(&Event::Ended {
+                    job: &job,
+                    report: &report,
+                    verdict,
+                    is_counted,
+                    last_words: &last_words,
+                });
+            }
+            for news in &breakers {
+                (self.report)(&Event::Breaker { news });
+            }
         }
     }
 
@@ -162,7 +177,8 @@ impl Supervisor<'_> {
                 Verdict::HandBack => wake::raise(&self.around.bells, job.queue.as_str()),
                 Verdict::Succeed | Verdict::Retry { .. } | Verdict::Cancel => {}
             }
-            (self.report)(&Event::Ended { job, report, verdict: *verdict, last_words: &[] });
+            let is_counted = report.outcome.is_counted();
+            (self.report)(&Event::Ended { job, report, verdict: *verdict, is_counted, last_words: &[] });
         }
     }
 

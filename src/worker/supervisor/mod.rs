@@ -12,7 +12,7 @@ use super::slot::{Slot, Why};
 use super::writer::{Ask, Unsynced, Writer};
 use super::{Error, Plan, Summary, Surroundings};
 use crate::clock::{Moment, Timestamp, Uptime};
-use crate::job::{Chunk, Event, Granted, Job, Lease, QueueName, Report, Settlement, Verdict, WorkerId};
+use crate::job::{BreakerNews, Chunk, Event, Granted, Job, Lease, QueueName, Report, Settlement, Verdict, WorkerId};
 use crate::process;
 use crate::signal::SignalPipe;
 use crate::store::{NewWorker, Serving, Store};
@@ -64,13 +64,21 @@ struct Ended {
     job: Job,
     report: Report,
     verdict: Verdict,
+    is_counted: bool,
     last_words: Vec<u8>,
+}
+
+/// What a turn brought of which nothing is said before it is durable.
+struct Unconfirmed {
+    ended: Vec<Ended>,
+    breakers: Vec<BreakerNews>,
 }
 
 impl Ended {
     /// What is to be said where the attempt asked for something else.
     fn granted(self, Granted { verdict, outcome, error, group: _ }: Granted) -> Self {
-        Self { verdict, report: Report { outcome, error, ..self.report }, ..self }
+        let is_counted = outcome.is_counted();
+        Self { verdict, is_counted, report: Report { outcome, error, ..self.report }, ..self }
     }
 }
 
@@ -104,7 +112,7 @@ pub(super) struct Supervisor<'a> {
     ended: Vec<(Settlement, Option<Ended>)>,
     asked: Option<Asked>,
     /// What was settled and is not durable yet.
-    unconfirmed: VecDeque<Vec<Ended>>,
+    unconfirmed: VecDeque<Unconfirmed>,
     /// What of that was not given to the writer to sync yet.
     unsynced: Unsynced,
     /// Before when no sync is asked for while jobs run; `None` while there is one.
