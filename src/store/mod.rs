@@ -97,7 +97,8 @@ pub trait Store: Send + DeadLetters + Steps + Topics {
 
     /// A worker's whole cycle: records what ended and what was printed, makes ready what fell due,
     /// buries what expired, delivers what subscriptions are still to get, and claims what may run, highest priority
-    /// first, then oldest. The deliveries survive a power cut once it has returned.
+    /// first, then oldest. What dies calls the hook of its queue: a job in the queue beside, with the group as its key,
+    /// pushed in the same transaction. The deliveries and the hooks survive a power cut once it has returned.
     ///
     /// # Errors
     ///
