@@ -19,9 +19,7 @@ pub fn sentence(queue: &QueueName, excess: &Excess) -> String {
 pub fn cure(qctl: &str, queue: &QueueName, excess: &Excess) -> String {
     match excess.max_age {
         Some(max) => format!("{qctl} dlq drop -Q {queue} --until {}", words::exact(max).replace(' ', "")),
-        None => format!(
-            "{qctl} dlq groups -Q {queue}, then {qctl} dlq requeue or drop --group GROUP; or another limit: {qctl} queue set {queue} --keep-dead-rows N"
-        ),
+        None => format!("{qctl} dlq groups -Q {queue}; then {qctl} dlq requeue, or drop, --group GROUP"),
     }
 }
 

@@ -106,7 +106,9 @@ pub trait Store: Send + DeadLetters + Letters + Steps + Tasks + Topics {
 
     /// A worker's whole cycle: records what ended and what was printed, makes ready what fell due,
     /// buries what expired, delivers what subscriptions are still to get, carries tasks on, and claims what may run,
-    /// highest priority first, then oldest. The deliveries survive a power cut once it has returned.
+    /// highest priority first, then oldest. What dies calls the hook of its queue: a job in the queue beside, with the
+    /// group as its key, pushed in the same transaction. The deliveries and the hooks survive a power cut once it has
+    /// returned.
     ///
     /// # Errors
     ///

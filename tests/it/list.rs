@@ -70,7 +70,7 @@ fn json_has_the_keys_that_were_promised() {
                    stderr_bytes truncated worker";
     assert_eq!(keys(&show["job"]["attempts"][0]), attempt);
     let counts =
-        "name paused ready scheduled retrying running blocked succeeded dead cancelled oldest_ready_ms workers";
+        "name paused ready scheduled retrying running blocked succeeded dead cancelled oldest_ready_ms workers breaker";
     assert_eq!(keys(&queue.qctl("queue list --json").json()["queues"][0]), counts);
     assert_eq!(keys(&queue.qctl("stats --json").json()), "v since queues");
     let lately = "done failed run_ms wait_ms";

@@ -153,6 +153,21 @@ fn the_hook_runs_where_it_was_set_with_the_path_of_then() {
 }
 
 #[test]
+fn what_was_dead_before_calls_no_hook_nor_does_what_is_only_grouped_anew() {
+    let queue = Sandbox::new();
+    queue.push("-Q mail --max-attempts 1 'echo row 7 of users >&2; exit 1'");
+    queue.qctl("work --drain").succeeds();
+    queue.qctl(HOOK).succeeds();
+    queue.qctl("queue set mail --group-by 'of (.*)'").succeeds();
+    queue.qctl("work --drain").succeeds();
+    assert_eq!(told(&queue).len(), 0);
+    // Put back it dies anew, of a cause that was not told.
+    queue.qctl("dlq requeue 1").succeeds();
+    queue.qctl("work --drain").succeeds();
+    assert_eq!(told(&queue)[0]["count"], 1);
+}
+
+#[test]
 fn a_paused_queue_holds_back_its_jobs_and_not_its_hook() {
     let queue = with_hook();
     queue.push("-Q mail 'qctl queue pause mail; false'");
