@@ -17,6 +17,7 @@ mod idle;
 mod import;
 mod instructions;
 mod latency;
+mod letters;
 mod listen;
 mod log;
 mod machine;
@@ -65,6 +66,7 @@ const GROUPS: &[Group] = &[
     ("output", "the cost of keeping output", output::rows),
     ("publish", "one publish against a push, replays and listening", publish::rows),
     ("steps", "the cost of a recorded step", steps::rows),
+    ("letters", "a hundred thousand dead jobs", letters::rows),
     ("instructions", "instructions of a push, a publish and a turn", instructions::rows),
 ];
 
