@@ -19,13 +19,6 @@ pub trait Tasks {
     /// Those of any write.
     fn put_back(&mut self, ids: &[JobId], how: &Revival, now: Timestamp) -> Result<PutBack>;
 
-    /// These jobs in the order in which they died; those that are not dead last.
-    ///
-    /// # Errors
-    ///
-    /// Those of any read.
-    fn by_death(&mut self, ids: Vec<JobId>) -> Result<Vec<JobId>>;
-
     /// Records a task. It is carried on by every [`super::Store::turn`], whichever queues its worker serves, and by
     /// [`Tasks::carry_tasks`].
     ///

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use clap_complete::ArgValueCandidates;
 
-use crate::command::{Ctx, complete, value};
-use crate::exit::Failure;
+use crate::command::{complete, value};
 use crate::job::{JobId, Order, QueueName, Rate, Revival, StepPath, Tempo, Trial};
 
 /// What goes first, and how fast the rest follows.
@@ -69,12 +68,12 @@ pub(super) struct Return {
 }
 
 impl Return {
-    /// The jobs that come back, in their order.
-    pub(super) fn arrange(&self, ctx: &mut Ctx, jobs: Vec<JobId>) -> Result<Vec<JobId>, Failure> {
-        let mut jobs = ctx.store()?.by_death(jobs)?;
+    /// Those of these jobs, of which the last to die is the first, that come back, in their order.
+    pub(super) fn arrange(&self, mut jobs: Vec<JobId>) -> Vec<JobId> {
+        jobs.reverse();
         self.order.arrange(&mut jobs, |below| fastrand::usize(..below));
         jobs.truncate(self.limit.unwrap_or(usize::MAX));
-        Ok(jobs)
+        jobs
     }
 
     /// How they come back.

@@ -62,7 +62,7 @@ impl Requeue {
     pub(crate) fn run(self, ctx: &mut Ctx) -> Answer {
         let (mut dead, others) = self.selection.resolve(ctx)?;
         let n_skipped = skip(ctx, &others) + self.spare(ctx, &mut dead)?;
-        let mut dead = self.how.arrange(ctx, dead)?;
+        let mut dead = self.how.arrange(dead);
         if self.selection.dry_run {
             return self.foresee(ctx, &dead);
         }

@@ -110,7 +110,7 @@ impl Selection {
         !self.all && !self.which.is_narrow() && self.which.queue.is_empty()
     }
 
-    /// The dead jobs that are meant, and those that were named and are not dead.
+    /// The dead jobs that are meant, the last to die first, and those that were named and are not dead.
     ///
     /// # Errors
     ///
@@ -127,10 +127,7 @@ impl Selection {
         }
         let standings = selection::named(ctx.store()?, &which.ids)?;
         let others = standings.into_iter().filter(|(_, state)| *state != StateKind::Dead).collect();
-        let mut dead = which.dead(ctx, usize::MAX >> 1)?;
-        if !which.ids.is_empty() {
-            dead.sort_unstable();
-        }
+        let dead = which.dead(ctx, usize::MAX >> 1)?;
         // A queue may well have none.
         if dead.is_empty() && which.is_narrow() && which.ids.is_empty() {
             return Err(Failure::not_found("no dead job is like that").hint("see which there are: qctl dlq list"));

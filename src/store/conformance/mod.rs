@@ -330,7 +330,6 @@ macro_rules! suite {
             task {
                 dead_jobs_are_put_back_in_one_go_and_the_others_are_answered
                 a_job_that_is_put_back_elsewhere_needs_its_key_there
-                jobs_are_told_in_the_order_of_their_deaths
                 a_task_puts_its_jobs_back_at_its_rate_and_in_its_order
                 any_worker_carries_a_task_whichever_queues_it_serves
                 a_task_without_a_rate_goes_in_portions_and_each_job_is_come_to_once

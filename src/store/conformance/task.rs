@@ -85,19 +85,6 @@ pub(crate) fn a_job_that_is_put_back_elsewhere_needs_its_key_there(open: &Open) 
     bench.assert_counters_agree();
 }
 
-pub(crate) fn jobs_are_told_in_the_order_of_their_deaths(open: &Open) {
-    let mut bench = Bench::new(open);
-    let ids = bench.push_all((0..3).map(|_| job("false")).collect());
-    let claimed = bench.claim(3);
-    for n in [1, 2, 0] {
-        bench.bury(&claimed[n]);
-        bench.advance(1);
-    }
-    let waiting = bench.push(job("true"));
-    let order = bench.store.by_death(vec![waiting, ids[0], ids[1], ids[2]]).expect("an order");
-    assert_eq!(order, [ids[1], ids[2], ids[0], waiting]);
-}
-
 pub(crate) fn a_task_puts_its_jobs_back_at_its_rate_and_in_its_order(open: &Open) {
     let mut bench = Bench::new(open);
     let mut ids = dead(&mut bench, 5);

@@ -22,14 +22,17 @@ struct Found {
     queue_id: i64,
     state: StateKind,
     key: Option<String>,
+    /// What it died of and when, if it is dead.
+    died: Option<(String, Timestamp)>,
 }
 
 fn find(tx: &Txn<'_>, id: JobId) -> Result<Option<Found>> {
-    let sql = "select queue_id, state, key from job where id = :id and state <> 'dropped'";
+    let sql = "select queue_id, state, key, cause, finished_at from job where id = :id and state <> 'dropped'";
     let mut query = tx.prepare_cached(sql).explain(tx.path())?;
     query
         .query_row(named_params! { ":id": id }, |row| {
-            Ok(Found { queue_id: row.get("queue_id")?, state: row.get("state")?, key: row.get("key")? })
+            let died = row.get::<_, Option<String>>("cause")?.zip(row.get("finished_at")?);
+            Ok(Found { queue_id: row.get("queue_id")?, state: row.get("state")?, key: row.get("key")?, died })
         })
         .optional()
         .explain(tx.path())
@@ -92,7 +95,9 @@ pub(super) fn put_back(
     {
         return Ok((Retried::NoStep, None));
     }
-    death::unfile(tx, id).explain(tx.path())?;
+    if let Some((cause, died_at)) = there.died {
+        death::leave(tx, (found.queue_id, id), cause, died_at).explain(tx.path())?;
+    }
     let (state, run_at) = match how.delay {
         Some(delay) if !delay.is_zero() => (StateKind::Scheduled, now.plus(delay)),
         Some(_) | None => (StateKind::Ready, now),
@@ -100,7 +105,7 @@ pub(super) fn put_back(
     let sql = "update job
         set state = :state, run_at = :run_at, queue_id = :to, max_attempts = coalesce(:max_attempts, max_attempts),
             attempt = 0, crashes = 0, snoozes = 0, finished_at = null, expires_at = null,
-            reason = null, cancel_requested = 0, key_holds = iif(key is null, null, 1)
+            reason = null, cause = null, cancel_requested = 0, key_holds = iif(key is null, null, 1)
         where id = :id";
     let params = named_params! {
         ":id": id,
@@ -160,7 +165,7 @@ fn relocate(tx: &Txn<'_>, id: JobId, found: &Found, queue: &QueueName, now: Time
     if to == found.queue_id {
         return Ok(None);
     }
-    let there = Found { queue_id: to, state: found.state, key: found.key.clone() };
+    let there = Found { queue_id: to, state: found.state, key: found.key.clone(), died: None };
     if let Some(holder) = newer_holder(tx, id, &there, now)? {
         return Ok(Some(holder));
     }

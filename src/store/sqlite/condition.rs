@@ -29,9 +29,17 @@ impl<'v> Conditions<'v> {
 
     /// Adds all that is asked for but labels and texts, which are looked for in other ways.
     pub(super) fn add_filter(&mut self, filter: &'v Filter) -> rusqlite::Result<()> {
-        if !filter.ids.is_empty() {
-            self.add(&in_ranges(&filter.ids), [])?;
-        }
+        self.add_ids(&filter.ids)?;
+        self.add_traits(filter)
+    }
+
+    /// Adds that a job's number is in one of these ranges, unless there is none.
+    pub(super) fn add_ids(&mut self, ids: &[IdRange]) -> rusqlite::Result<()> {
+        if ids.is_empty() { Ok(()) } else { self.add(&in_ranges(ids), []) }
+    }
+
+    /// Adds all that is asked for but numbers, labels and texts.
+    pub(super) fn add_traits(&mut self, filter: &'v Filter) -> rusqlite::Result<()> {
         if !filter.queues.is_empty() {
             self.add_queues("job.queue_id", &filter.queues)?;
         }

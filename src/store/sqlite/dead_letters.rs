@@ -1,7 +1,5 @@
 //! The part of the contract that is about dead jobs: which there are.
 
-use std::collections::BTreeMap;
-
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row};
 
@@ -9,7 +7,7 @@ use super::condition::Conditions;
 use super::row::Explain as _;
 use super::{SqliteStore, death};
 use crate::clock::Timestamp;
-use crate::job::{Filter, Group, GroupName, JobId, Pattern, QueueName};
+use crate::job::{Filter, Group, GroupName, IdRange, JobId, Pattern, QueueName};
 use crate::store::{DeadLetters, Result};
 
 impl DeadLetters for SqliteStore {
@@ -32,21 +30,12 @@ fn groups(conn: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Group>> {
     let mut groups = death::groups(&look, &filter.queues)?;
     groups.retain(|group| is_meant(filter, group));
     if is_of_single_jobs(filter) {
-        let mut counts: BTreeMap<(QueueName, GroupName), (u64, JobId)> = BTreeMap::new();
-        each_dead(&look, filter, "queue.name, job.cause", |row| {
-            let (id, queue, name): (_, _, Option<GroupName>) = (row.get(0)?, row.get(3)?, row.get(4)?);
-            if let Some(name) = name {
-                counts.entry((queue, name)).or_insert((0, id)).0 += 1;
-            }
-            Ok(true)
-        })?;
-        groups.retain_mut(|group| {
-            let found = counts.get(&(group.queue.clone(), group.name.clone()));
-            found.is_some_and(|&(n, sample)| {
-                (group.n, group.sample) = (n, Some(sample));
-                true
-            })
-        });
+        for group in &mut groups {
+            let queue_id = death::queue_id(&look, &group.queue)?;
+            let found = of_group(&look, filter, (queue_id, &group.name), usize::MAX)?;
+            (group.n, group.sample) = (found.len() as u64, found.iter().max().map(|&(_, id)| id));
+        }
+        groups.retain(|group| group.n > 0);
         groups.sort_by_key(|group| std::cmp::Reverse((group.n, group.last_at)));
     }
     Ok(groups)
@@ -67,61 +56,129 @@ fn is_of_single_jobs(filter: &Filter) -> bool {
     !filter.ids.is_empty() || !filter.labels.is_empty() || is_of_times || filter.text.is_some()
 }
 
+/// A dead job, and when it died.
+type Found = (Timestamp, JobId);
+
+/// With more groups than this it is quicker to look at all that are dead.
+const MAX_GROUPS: usize = 200;
+
 /// The numbers of dead jobs that match, the last to die first.
 fn dead(conn: &Connection, filter: &Filter, limit: usize) -> rusqlite::Result<Vec<JobId>> {
+    let look = conn.unchecked_transaction()?;
     let mut found = Vec::new();
-    each_dead(conn, filter, "null", |row| {
-        if found.len() < limit {
-            found.push(row.get(0)?);
+    if !filter.ids.is_empty() {
+        for &range in &filter.ids {
+            found.extend(of_numbers(&look, filter, range, usize::MAX)?);
         }
-        Ok(found.len() < limit)
-    })?;
-    Ok(found)
+    } else if let Some(groups) = few_groups(&look, filter)? {
+        for (queue_id, name) in &groups {
+            found.extend(of_group(&look, filter, (*queue_id, name), limit)?);
+        }
+    } else {
+        let mut conditions = Conditions::default();
+        conditions.add("job.state = 'dead'", [])?;
+        let all = Source { from: "job indexed by job_dead", id: "job.id", died_at: "job.finished_at" };
+        found = all.find(&look, conditions, filter, limit)?;
+    }
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    found.dedup();
+    Ok(found.into_iter().take(limit).map(|(_, id)| id).collect())
 }
 
-/// Shows each dead job that matches, the last to die first, until the answer is no. The columns are its number, its
-/// error and its command where a text is looked for, and those that are named.
-fn each_dead(
-    conn: &Connection,
-    filter: &Filter,
-    columns: &str,
-    mut show: impl FnMut(&Row<'_>) -> rusqlite::Result<bool>,
-) -> rusqlite::Result<()> {
-    let mut conditions = Conditions::default();
-    // A few groups are found by themselves; else all that are dead are looked at, in the order in which they died.
-    let (from, order) = if filter.groups.is_empty() {
-        conditions.add("job.state = 'dead'", [])?;
-        ("job indexed by job_dead", "job.finished_at desc, job.id desc")
-    } else {
-        if !death::is_any(conn)? {
-            return Ok(());
-        }
-        let names = filter.groups.iter().map(|group| group as &dyn ToSql);
-        conditions.add(&format!("death.name in ({})", Conditions::marks(filter.groups.len())), names)?;
-        if filter.queues.is_empty() {
-            conditions.add("death.queue_id in (select id from queue)", [])?;
-        } else {
-            conditions.add_queues("death.queue_id", &filter.queues)?;
-        }
-        ("death cross join job on job.id = death.job_id", "death.died_at desc, death.job_id desc")
-    };
-    let rest = Filter { states: Vec::new(), groups: Vec::new(), ..filter.clone() };
-    conditions.add_filter(&rest)?;
-    conditions.add_labels(&filter.labels)?;
-    let texts = if filter.text.is_none() { "null, null" } else { "job.error, job.command" };
-    let sql = format!(
-        "select job.id, {texts}, {columns} from {from} join queue on queue.id = job.queue_id {} order by {order}",
-        conditions.clause()
-    );
-    let mut query = conn.prepare(&sql)?;
-    let mut rows = query.query(rusqlite::params_from_iter(conditions.values()))?;
-    while let Some(row) = rows.next()? {
-        let is_found = filter.text.as_ref().map_or(Ok(true), |text| is_in(text, row))?;
-        if is_found && !show(row)? {
-            break;
+/// The groups in which those that match must be, if something is asked for by which they can be told and they are few.
+fn few_groups(conn: &Connection, filter: &Filter) -> rusqlite::Result<Option<Vec<(i64, GroupName)>>> {
+    let Filter { queues, groups, reasons, exit_codes, .. } = filter;
+    if queues.is_empty() && groups.is_empty() && reasons.is_empty() && exit_codes.is_empty() {
+        return Ok(None);
+    }
+    let mut found = Vec::new();
+    for group in death::groups(conn, queues)? {
+        // Those in one that a job named may have ended in any way.
+        let is_named = groups.is_empty() || groups.contains(&group.name);
+        if is_meant(filter, &group) || (is_named && !group.name.is_of_cause()) {
+            found.push((death::queue_id(conn, &group.queue)?, group.name));
         }
     }
-    Ok(())
+    Ok((!groups.is_empty() || found.len() <= MAX_GROUPS).then_some(found))
+}
+
+/// The dead jobs of these numbers that match.
+fn of_numbers(conn: &Connection, filter: &Filter, range: IdRange, limit: usize) -> rusqlite::Result<Vec<Found>> {
+    let filter = Filter { ids: vec![range], ..filter.clone() };
+    let mut conditions = Conditions::default();
+    conditions.add("job.state = 'dead'", [])?;
+    Source { from: "job not indexed", id: "job.id", died_at: "job.finished_at" }.find(conn, conditions, &filter, limit)
+}
+
+/// The dead jobs of a group that match, at most `limit`.
+fn of_group(
+    conn: &Connection,
+    filter: &Filter,
+    (queue_id, name): (i64, &GroupName),
+    limit: usize,
+) -> rusqlite::Result<Vec<Found>> {
+    let mut conditions = Conditions::default();
+    conditions.add("death.queue_id = ? and death.name = ?", [&queue_id as &dyn ToSql, name])?;
+    let instants = [("death.died_at >= ?", &filter.ended_since), ("death.died_at < ?", &filter.ended_until)];
+    for (term, instant) in instants {
+        if let Some(instant) = instant {
+            conditions.add(term, [instant as &dyn ToSql])?;
+        }
+    }
+    // What all of a group have in common is not asked of each.
+    let is_alike = name.is_of_cause();
+    let rest = Filter {
+        queues: Vec::new(),
+        groups: Vec::new(),
+        reasons: if is_alike { Vec::new() } else { filter.reasons.clone() },
+        exit_codes: if is_alike { Vec::new() } else { filter.exit_codes.clone() },
+        ended_since: None,
+        ended_until: None,
+        ..filter.clone()
+    };
+    let is_told = rest.reasons.is_empty() && rest.exit_codes.is_empty() && !is_of_single_jobs(&rest);
+    let from = if is_told { "death" } else { "death cross join job on job.id = death.job_id" };
+    Source { from, id: "death.job_id", died_at: "death.died_at" }.find(conn, conditions, &rest, limit)
+}
+
+/// Where dead jobs are found, in the order in which they died.
+struct Source {
+    from: &'static str,
+    /// The column of their numbers.
+    id: &'static str,
+    /// That of the instants.
+    died_at: &'static str,
+}
+
+impl Source {
+    /// Those that match, the last to die first. States are not looked at.
+    fn find<'v>(
+        &self,
+        conn: &Connection,
+        mut conditions: Conditions<'v>,
+        filter: &'v Filter,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Found>> {
+        conditions.add_ids(&filter.ids)?;
+        conditions.add_traits(filter)?;
+        conditions.add_labels(&filter.labels)?;
+        let Self { from, id, died_at } = self;
+        let texts = if filter.text.is_none() { "" } else { ", job.error, job.command" };
+        let clause = conditions.clause();
+        let sql =
+            format!("select {id}{texts}, {died_at} as died_at from {from} {clause} order by {died_at} desc, {id} desc");
+        let mut query = conn.prepare(&sql)?;
+        let mut rows = query.query(rusqlite::params_from_iter(conditions.values()))?;
+        let mut found = Vec::new();
+        while found.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            if filter.text.as_ref().map_or(Ok(true), |text| is_in(text, row))? {
+                found.push((row.get("died_at")?, row.get(0)?));
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// Whether the text is in the error or the command of a job, which are the second and the third column.

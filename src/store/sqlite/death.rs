@@ -82,27 +82,31 @@ fn file_by(
     Ok(name)
 }
 
-/// Takes a job, which may be dead, from under its cause, before it leaves that state or is forgotten.
-pub(super) fn unfile(conn: &Connection, job: JobId) -> rusqlite::Result<()> {
-    shelve(conn, job)?;
-    let sql = "update job set cause = null where id = :job and cause is not null";
-    conn.prepare_cached(sql)?.execute(named_params! { ":job": job })?;
-    Ok(())
-}
-
-/// The same where it may come back: it still says which group it was in.
-pub(super) fn shelve(conn: &Connection, job: JobId) -> rusqlite::Result<()> {
+/// Takes a job, which may be dead, from under its cause, before it is forgotten.
+pub(super) fn unfile(tx: &Txn<'_>, job: JobId) -> rusqlite::Result<()> {
     let sql = "select queue_id, cause, finished_at from job where id = :job and cause is not null";
-    let found = conn.prepare_cached(sql)?.query_row(named_params! { ":job": job }, |row| {
+    let found = tx.prepare_cached(sql)?.query_row(named_params! { ":job": job }, |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<Timestamp>>(2)?))
     });
-    let Some((queue_id, name, Some(died_at))) = found.optional()? else { return Ok(()) };
+    match found.optional()? {
+        Some((queue_id, cause, Some(died_at))) => leave(tx, (queue_id, job), cause, died_at),
+        Some((_, _, None)) | None => Ok(()),
+    }
+}
+
+/// Takes a job of a queue from under the cause of which it has been dead since then. Its row still says so.
+pub(super) fn leave(
+    tx: &Txn<'_>,
+    (queue_id, job): (i64, JobId),
+    cause: String,
+    died_at: Timestamp,
+) -> rusqlite::Result<()> {
     let sql = "delete from death where queue_id = :queue_id and name = :name and died_at = :died_at and job_id = :job";
-    let params = named_params! { ":queue_id": queue_id, ":name": name, ":died_at": died_at, ":job": job };
-    let n_deaths = conn.prepare_cached(sql)?.execute(params)?;
+    let params = named_params! { ":queue_id": queue_id, ":name": cause, ":died_at": died_at, ":job": job };
     // A file in which the two disagree stays as it is until somebody heeds the doctor.
-    let sql = "update cause set n = n - :n where queue_id = :queue_id and name = :name";
-    conn.prepare_cached(sql)?.execute(named_params! { ":queue_id": queue_id, ":name": name, ":n": n_deaths })?;
+    if tx.prepare_cached(sql)?.execute(params)? > 0 {
+        tx.note_left(queue_id, cause);
+    }
     Ok(())
 }
 
@@ -193,6 +197,12 @@ pub(super) fn forget_queue(conn: &Connection, queue_id: i64) -> rusqlite::Result
         conn.prepare_cached("delete from cause where queue_id = :id")?.execute(named_params! { ":id": queue_id })?;
     }
     Ok(())
+}
+
+/// The number of a queue.
+pub(super) fn queue_id(conn: &Connection, queue: &QueueName) -> rusqlite::Result<i64> {
+    conn.prepare_cached("select id from queue where name = :name")?
+        .query_row(named_params! { ":name": queue }, |row| row.get(0))
 }
 
 /// Whether any job ever died here.

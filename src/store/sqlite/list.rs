@@ -81,6 +81,10 @@ impl Detour {
         let n_matching = filter.states.iter().map(|&state| own.get(state)).fold(0, i64::saturating_add).max(1);
         let n_jobs = all.iter().map(|(_, n)| n).fold(0, i64::saturating_add);
         let cost = cost(filter, all, own);
+        if filter.text.is_some() {
+            // What matches may be rare, and a walk looks at more of each job.
+            return cost.filter(|&cost| cost < n_jobs).map_or(Self::Long, |_| Self::Short);
+        }
         // The walk that fills the page, if those that match are spread evenly.
         let usual = i64::try_from(page.limit).unwrap_or(i64::MAX).saturating_mul(n_jobs / n_matching);
         match cost {

@@ -260,20 +260,6 @@ pub(super) fn forget(tx: &Txn<'_>, now: Timestamp) -> Result<usize> {
     Ok(1)
 }
 
-/// Jobs in the order in which they died.
-pub(super) fn by_death(conn: &Connection, ids: Vec<JobId>) -> rusqlite::Result<Vec<JobId>> {
-    let look = conn.unchecked_transaction()?;
-    let mut query = look.prepare_cached("select finished_at from job where id = :id and state = 'dead'")?;
-    let mut dated = Vec::with_capacity(ids.len());
-    for id in ids {
-        let died_at: Option<Timestamp> =
-            query.query_row(named_params! { ":id": id }, |row| row.get(0)).optional()?.flatten();
-        dated.push((died_at.is_none(), died_at, id));
-    }
-    dated.sort_unstable();
-    Ok(dated.into_iter().map(|(_, _, id)| id).collect())
-}
-
 /// The words of a column that is one of a few.
 macro_rules! word {
     ($type:ty) => {

@@ -22,10 +22,6 @@ impl Tasks for SqliteStore {
         })
     }
 
-    fn by_death(&mut self, ids: Vec<JobId>) -> Result<Vec<JobId>> {
-        task::by_death(&self.conn, ids).explain(&self.path)
-    }
-
     fn record_task(&mut self, plan: &Plan, jobs: &[JobId], now: Timestamp) -> Result<TaskId> {
         self.write_durably(|tx| task::record(tx, plan, jobs, now))
     }

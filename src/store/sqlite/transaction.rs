@@ -31,6 +31,7 @@ pub(super) struct Txn<'c> {
     paced: RefCell<BTreeMap<Beat, i64>>,
     alarmed: RefCell<BTreeSet<i64>>,
     dropped_files: RefCell<Vec<String>>,
+    left_causes: RefCell<BTreeMap<(i64, String), i64>>,
 }
 
 /// What a transaction answers, and whether it put anything on record that has to survive a power cut.
@@ -90,6 +91,7 @@ impl SqliteStore {
             paced: RefCell::default(),
             alarmed: RefCell::default(),
             dropped_files: RefCell::default(),
+            left_causes: RefCell::default(),
         };
         let done = work(&txn)?;
         self.dropped_files.extend(txn.commit()?);
@@ -216,10 +218,25 @@ impl<'c> Txn<'c> {
         self.dropped_files.borrow_mut().extend(names);
     }
 
+    /// Notes that a job is no longer among those of a queue that are dead of this cause.
+    pub(super) fn note_left(&self, queue_id: i64, cause: String) {
+        *self.left_causes.borrow_mut().entry((queue_id, cause)).or_default() += 1;
+    }
+
+    fn write_left_causes(&self) -> Result<()> {
+        let sql = "update cause set n = n - :n where queue_id = :queue and name = :name";
+        for ((queue_id, name), n) in self.left_causes.take() {
+            let mut update = self.tx.prepare_cached(sql).explain(self.path)?;
+            update.execute(named_params! { ":queue": queue_id, ":name": name, ":n": n }).explain(self.path)?;
+        }
+        Ok(())
+    }
+
     /// Answers the files that are to be removed once this survives a power cut.
     fn commit(self) -> Result<Vec<String>> {
         self.write_counters()?;
         self.write_pace()?;
+        self.write_left_causes()?;
         let path = self.path;
         // SQLite may have written the commit before the failure was reported: not a "no".
         self.tx.commit().map_err(|error| match row::error(error, path) {

@@ -26,17 +26,21 @@ pub(super) fn drop_dead(tx: &Txn<'_>, ids: &[JobId], onto: Option<DropId>, now: 
     let mark = "update job
         set state = 'dropped', queue_id = -queue_id, key_holds = iif(key_holds = 1, 0, null)
         where id = :id and state = 'dead'
-        returning -queue_id";
+        returning -queue_id, cause, finished_at";
     let note = "insert into dropped (drop_id, job_id, dropped_at, queue)
         select :drop, :id, :now, name from queue where id = :queue_id";
     let mut record = onto;
     let mut dropped = Vec::new();
     for &id in ids {
-        death::shelve(tx, id).explain(tx.path())?;
         let mut mark = tx.prepare_cached(mark).explain(tx.path())?;
-        let marked: Option<i64> =
-            mark.query_row(named_params! { ":id": id }, |row| row.get(0)).optional().explain(tx.path())?;
-        let Some(queue_id) = marked else { continue };
+        let marked: Option<(i64, Option<String>, Timestamp)> = mark
+            .query_row(named_params! { ":id": id }, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()
+            .explain(tx.path())?;
+        let Some((queue_id, cause, died_at)) = marked else { continue };
+        if let Some(cause) = cause {
+            death::leave(tx, (queue_id, id), cause, died_at).explain(tx.path())?;
+        }
         let drop = match record {
             Some(record) => record,
             None => *record.insert(DropId::new(tx.next("drop")?)),
