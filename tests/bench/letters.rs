@@ -128,7 +128,7 @@ fn change(place: &Place, name: &str, words: &str, options: &Options) -> Outcome<
         }
         std::fs::copy(place.path("whole.db"), &db)?;
         std::fs::File::open(&db)?.sync_all()?;
-        samples.add(time(&mut place.qctl(&words.split(' ').collect::<Vec<_>>()).env("QCTL_DB", &db))?);
+        samples.add(time(place.qctl(&words.split(' ').collect::<Vec<_>>()).env("QCTL_DB", &db))?);
     }
     let name = name.to_owned();
     Ok(move |bar| Row::figure(name, millis(samples.median()), Unit::Millis, bar).ours(samples.described()))

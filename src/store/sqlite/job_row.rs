@@ -7,7 +7,7 @@ use rusqlite::Row;
 
 use super::row::{self, bad_column};
 use super::wish;
-use crate::job::{Delivery, Ending, Job, Lease, Pattern, Progress, State, StateKind, WorkerId};
+use crate::job::{Delivery, Ending, Job, Lease, Progress, State, StateKind, WorkerId};
 
 /// Names the columns, and writes the text that selects them, in one order.
 macro_rules! columns {
@@ -83,12 +83,6 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         delivery: delivery(row)?,
         group: row.get(at(Column::Cause))?,
     })
-}
-
-/// Whether the text is in the last error or the command of the job.
-pub(super) fn has(text: &Pattern, row: &Row<'_>) -> rusqlite::Result<bool> {
-    let error = row.get_ref(at(Column::Error))?.as_str_or_null()?;
-    Ok(text.is_in(error, row.get_ref(at(Column::Command))?.as_blob_or_null()?))
 }
 
 /// The lease under which the job runs.

@@ -120,7 +120,7 @@ fn cost(filter: &Filter, all: &Tally, own: &Tally) -> Option<i64> {
 }
 
 /// How many jobs stand in each state in these queues; none named: in all.
-fn tally(conn: &Connection, queues: &[QueueName]) -> rusqlite::Result<Tally> {
+pub(super) fn tally(conn: &Connection, queues: &[QueueName]) -> rusqlite::Result<Tally> {
     let in_queues = if queues.is_empty() { "queue_id <> 0".to_owned() } else { in_queues("queue_id", queues) };
     let mut query = conn.prepare(&format!("select what, n from counter where {in_queues}"))?;
     let mut rows = query.query(rusqlite::params_from_iter(queues))?;
@@ -166,23 +166,27 @@ fn walk(conn: &Connection, filter: &Filter, page: Page, ids: RangeInclusive<i64>
     conditions.add_labels(labels.as_slice())?;
     conditions.add_filter(filter)?;
     conditions.add(&format!("{id} between {} and {}", ids.start(), ids.end()), [])?;
+    let (clause, order) = (conditions.clause(), direction(page));
+    if let Some(text) = &filter.text {
+        let sql = format!("select {id}, job.error, job.command from {from} {clause} order by {id} {order}");
+        let mut query = conn.prepare(&sql)?;
+        let mut rows = query.query(rusqlite::params_from_iter(conditions.values()))?;
+        let mut jobs = Vec::new();
+        while jobs.len() < page.limit
+            && let Some(row) = rows.next()?
+        {
+            if is_in(text, row)? {
+                jobs.extend(query::job(conn, row.get(0)?)?);
+            }
+        }
+        return Ok(jobs);
+    }
+    let limit = query::limit(page.limit);
     let sql = format!(
-        "select {JOB_COLUMNS} from {from} join queue on queue.id = job.queue_id {} order by {id} {} limit {}",
-        conditions.clause(),
-        direction(page),
-        query::limit(if filter.text.is_none() { page.limit } else { usize::MAX })
+        "select {JOB_COLUMNS} from {from} join queue on queue.id = job.queue_id {clause} order by {id} {order} limit {limit}"
     );
     let mut query = conn.prepare(&sql)?;
-    let mut rows = query.query(rusqlite::params_from_iter(conditions.values()))?;
-    let mut jobs = Vec::new();
-    while jobs.len() < page.limit
-        && let Some(row) = rows.next()?
-    {
-        if filter.text.as_ref().map_or(Ok(true), |text| job_row::has(text, row))? {
-            jobs.push(job_row::job(row)?);
-        }
-    }
-    Ok(jobs)
+    query.query_map(rusqlite::params_from_iter(conditions.values()), job_row::job)?.collect()
 }
 
 fn direction(page: Page) -> &'static str {
