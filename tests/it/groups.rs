@@ -171,3 +171,28 @@ fn jobs_that_were_never_started_or_whose_workers_died_have_causes_of_their_own()
     }
     assert!(groups.contains("\tnot started in time") && groups.contains("\ttimed out"), "{groups}");
 }
+
+#[test]
+fn a_group_is_whole_again_after_an_undo_and_in_another_file() {
+    let queue = with_six_causes();
+    queue.push("-Q mail 'qctl self bury --group no-customer'");
+    queue.qctl("work -Q mail --drain").succeeds();
+    let groups = |of: &str| {
+        let out = queue.qctl(&format!("dlq groups {of}")).succeeds().out();
+        let mut groups: Vec<String> =
+            out.lines().map(|line| line.split('\t').take(3).collect::<Vec<_>>().join(" ")).collect();
+        groups.sort();
+        groups
+    };
+    let before = groups("");
+    assert!(before.contains(&"no-customer mail 1".to_owned()), "{before:?}");
+    queue.qctl("dlq drop --all").succeeds();
+    assert_eq!(groups(""), [String::new(); 0]);
+    queue.qctl("dlq undo").succeeds();
+    assert_eq!(groups(""), before);
+    queue.sh("qctl dlq export > dead.jsonl; qctl --db other.db import --as-dead dead.jsonl").succeeds();
+    assert_eq!(groups("--db other.db"), before);
+    for db in ["", "--db other.db"] {
+        assert!(!queue.qctl(&format!("doctor {db}")).out().contains("counters"));
+    }
+}

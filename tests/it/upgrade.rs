@@ -34,6 +34,10 @@ fn a_queue_of_schema_1_is_taken_up_with_all_it_holds() {
     assert!(!queue.qctl("doctor").out().contains("schema"), "as if it had been made anew");
     assert_eq!(queue.job(1)["reason"], "exhausted");
 
+    // What died before there were groups is in one.
+    let groups = queue.qctl("dlq groups").succeeds().out();
+    assert!(groups.contains("\tmail\t1\texhausted\t"), "{groups}");
+
     // What it holds still works: the dead one is requeued, the paused queue resumed.
     queue.qctl("dlq requeue 1").succeeds();
     queue.qctl("queue resume default").succeeds();
