@@ -187,7 +187,7 @@ fn a_group_is_whole_again_after_an_undo_and_in_another_file() {
     let before = groups("");
     assert!(before.contains(&"no-customer mail 1".to_owned()), "{before:?}");
     queue.qctl("dlq drop --all").succeeds();
-    assert_eq!(groups(""), [String::new(); 0]);
+    assert!(groups("").is_empty());
     queue.qctl("dlq undo").succeeds();
     assert_eq!(groups(""), before);
     queue.sh("qctl dlq export > dead.jsonl; qctl --db other.db import --as-dead dead.jsonl").succeeds();

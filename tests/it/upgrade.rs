@@ -94,6 +94,24 @@ fn a_queue_of_schema_4_is_taken_up_and_its_jobs_may_have_steps() {
 }
 
 #[test]
+fn a_queue_of_schema_5_is_taken_up_and_its_dead_jobs_are_in_groups() {
+    let queue = Sandbox::new();
+    lay_down(&queue, "0005");
+    assert_eq!(schema_of(&queue), "6");
+    let groups = queue.qctl("dlq groups -Q mail").succeeds().out();
+    let groups: Vec<Vec<&str>> = groups.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(groups.len(), 2, "{groups:?}");
+    assert_eq!((groups[0][2], groups[0][4], groups[0][8]), ("2", "exit 65", "no mailbox *"));
+    assert_eq!((groups[1][2], groups[1][3], groups[1][4]), ("1", "permanent", "exit 3"));
+    queue.qctl(&format!("dlq requeue --group {}", groups[0][0])).succeeds();
+    assert_eq!(queue.ids("ready"), [1, 2]);
+    assert_eq!((queue.state(4).as_str(), queue.state(5).as_str()), ("retrying", "succeeded"));
+    queue.qctl("subscription show welcome").succeeds();
+    let doctor = queue.qctl("doctor").out();
+    assert!(!doctor.contains("schema") && !doctor.contains("counters"), "as if it had been made anew: {doctor}");
+}
+
+#[test]
 fn an_old_queue_is_not_migrated_by_a_completion() {
     let queue = Sandbox::new();
     lay_down(&queue, "0001");
