@@ -3,9 +3,9 @@
 use clap_complete::ArgValueCandidates;
 
 use super::chosen::Chosen;
-use super::{Answer, Ctx, complete};
+use super::{Answer, CHANGED_AT_ONCE, Ctx, complete};
 use crate::exit::Exit;
-use crate::job::StateKind;
+use crate::job::{JobId, StateKind};
 use crate::render::json::Change;
 use crate::store::Cancelled;
 
@@ -37,8 +37,13 @@ impl Cancel {
         }
         let mut exit = Exit::Done;
         let mut changes = Vec::new();
-        for (id, _) in jobs {
-            let (outcome, state) = match ctx.store()?.cancel(id, now)? {
+        let ids: Vec<JobId> = jobs.into_iter().map(|(id, _)| id).collect();
+        let mut answers = Vec::new();
+        for portion in ids.chunks(CHANGED_AT_ONCE) {
+            answers.extend(ctx.store()?.cancel_each(portion, now)?);
+        }
+        for (id, answer) in ids.into_iter().zip(answers) {
+            let (outcome, state) = match answer {
                 Cancelled::AtOnce => {
                     ctx.ui.hint(format_args!("cancelled job {id}"));
                     ("cancelled", Some(StateKind::Cancelled))

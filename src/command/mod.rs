@@ -80,8 +80,8 @@ pub(crate) struct Ctx {
     store: Option<Box<dyn Store>>,
 }
 
-/// How many jobs one transaction forgets, so that nobody waits long for the write lock.
-const FORGOTTEN_AT_ONCE: usize = 500;
+/// How many jobs one transaction changes or forgets, so that nobody waits long for the write lock.
+const CHANGED_AT_ONCE: usize = 500;
 
 /// What a verb answers.
 pub(crate) type Answer = Result<Exit, Failure>;
@@ -165,7 +165,7 @@ impl Ctx {
     /// Those of the store; what was forgotten until then stays so.
     pub(crate) fn forget(&mut self, ids: &[JobId], states: &[StateKind]) -> Result<Vec<JobId>, Failure> {
         let mut forgotten = Vec::new();
-        for portion in ids.chunks(FORGOTTEN_AT_ONCE) {
+        for portion in ids.chunks(CHANGED_AT_ONCE) {
             forgotten.extend(self.store()?.forget(portion, states)?);
         }
         Ok(forgotten)

@@ -3,7 +3,7 @@
 use clap_complete::ArgValueCandidates;
 
 use super::chosen::Chosen;
-use super::{Answer, Ctx, complete};
+use super::{Answer, CHANGED_AT_ONCE, Ctx, complete};
 use crate::exit::Exit;
 use crate::job::{JobId, StateKind};
 use crate::render::json::Change;
@@ -55,30 +55,40 @@ const RETRIED: &str = "retried";
 fn retry(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], changes: &mut Vec<Change>) -> Answer {
     let now = ctx.now();
     let mut exit = Exit::Done;
-    for &(id, before) in jobs {
-        let mut holder = None;
-        let (outcome, state) = match ctx.store()?.retry(id, &STATES, None, now)? {
-            Retried::Ready => {
-                ctx.ui.hint(format_args!("job {id} is ready"));
-                (RETRIED, Some(StateKind::Ready))
-            }
-            Retried::WrongState(state) => {
-                ctx.ui.say(format_args!("job {id} is {}; there is nothing to retry", state.name()));
-                exit = exit.or(Exit::Refused);
-                ("refused", Some(state))
-            }
-            Retried::KeyTaken(other) => {
-                ctx.ui.say(words::key_taken(id, before, other));
-                holder = Some(other);
-                exit = exit.or(Exit::Refused);
-                ("key_taken", Some(before))
-            }
-            Retried::Unknown | Retried::NoStep => {
-                exit = exit.or(Exit::NotFound);
-                ("not_found", None)
-            }
-        };
-        changes.push(Change { id, outcome, state, holder });
+    for portion in jobs.chunks(CHANGED_AT_ONCE) {
+        let ids: Vec<JobId> = portion.iter().map(|&(id, _)| id).collect();
+        let answers = ctx.store()?.retry_each(&ids, &STATES, now)?;
+        for (&job, answer) in portion.iter().zip(answers) {
+            exit = exit.or(tell(ctx, job, answer, changes));
+        }
     }
     Ok(exit)
+}
+
+/// Says what became of a job, and notes it.
+fn tell(ctx: &Ctx, (id, before): (JobId, StateKind), answer: Retried, changes: &mut Vec<Change>) -> Exit {
+    let (mut holder, mut exit) = (None, Exit::Done);
+    let (outcome, state) = match answer {
+        Retried::Ready => {
+            ctx.ui.hint(format_args!("job {id} is ready"));
+            (RETRIED, Some(StateKind::Ready))
+        }
+        Retried::WrongState(state) => {
+            ctx.ui.say(format_args!("job {id} is {}; there is nothing to retry", state.name()));
+            exit = Exit::Refused;
+            ("refused", Some(state))
+        }
+        Retried::KeyTaken(other) => {
+            ctx.ui.say(words::key_taken(id, before, other));
+            holder = Some(other);
+            exit = Exit::Refused;
+            ("key_taken", Some(before))
+        }
+        Retried::Unknown | Retried::NoStep => {
+            exit = Exit::NotFound;
+            ("not_found", None)
+        }
+    };
+    changes.push(Change { id, outcome, state, holder });
+    exit
 }

@@ -219,7 +219,17 @@ pub trait Store: Send + DeadLetters + Letters + Steps + Tasks + Topics {
     /// # Errors
     ///
     /// Those of any write.
-    fn cancel(&mut self, id: JobId, now: Timestamp) -> Result<Cancelled>;
+    fn cancel(&mut self, id: JobId, now: Timestamp) -> Result<Cancelled> {
+        let [answer] = self.cancel_each(&[id], now)?[..] else { unreachable!("one job has one answer") };
+        Ok(answer)
+    }
+
+    /// The same of several in one transaction; answers what became of each, in their order.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn cancel_each(&mut self, ids: &[JobId], now: Timestamp) -> Result<Vec<Cancelled>>;
 
     /// Makes a job ready again, with the same id and its attempts counted from zero. Its recorded steps are
     /// not run again, but for `from_step` and those that were begun after it, which are forgotten.
@@ -234,6 +244,14 @@ pub trait Store: Send + DeadLetters + Letters + Steps + Tasks + Topics {
         from_step: Option<&StepPath>,
         now: Timestamp,
     ) -> Result<Retried>;
+
+    /// The same of several in one transaction, with all recorded steps kept; answers what became of each, in their
+    /// order.
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    fn retry_each(&mut self, ids: &[JobId], states: &[StateKind], now: Timestamp) -> Result<Vec<Retried>>;
 
     /// Changes what may still be changed of a job, all of it or nothing.
     ///

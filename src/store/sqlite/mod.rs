@@ -299,8 +299,12 @@ impl Store for SqliteStore {
         self.presence.marked(lease, whereabouts)
     }
 
-    fn cancel(&mut self, id: JobId, now: Timestamp) -> Result<Cancelled> {
-        self.write_durably(|tx| change::cancel(tx, id, now))
+    fn cancel_each(&mut self, ids: &[JobId], now: Timestamp) -> Result<Vec<Cancelled>> {
+        self.write_durably(|tx| ids.iter().map(|&id| change::cancel(tx, id, now)).collect())
+    }
+
+    fn retry_each(&mut self, ids: &[JobId], states: &[StateKind], now: Timestamp) -> Result<Vec<Retried>> {
+        self.write_durably(|tx| ids.iter().map(|&id| change::retry(tx, id, states, None, now)).collect())
     }
 
     fn retry(
