@@ -5,7 +5,7 @@ use clap_complete::ArgValueCandidates;
 use super::chosen::Chosen;
 use super::{Answer, CHANGED_AT_ONCE, Ctx, complete};
 use crate::exit::Exit;
-use crate::job::{JobId, StateKind};
+use crate::job::{JobId, Revival, StateKind};
 use crate::render::json::Change;
 use crate::render::words;
 use crate::store::Retried;
@@ -36,11 +36,7 @@ impl Retry {
             return ctx.would_change(("retry", "would_retry"), &jobs, &STATES);
         }
         let mut changes = Vec::new();
-        let done = retry(ctx, &jobs, &mut changes);
-        // Also where it broke off: those before are ready, and someone may wait for them.
-        let ready: Vec<JobId> = changes.iter().filter(|one| one.outcome == RETRIED).map(|one| one.id).collect();
-        ctx.announce_jobs(&ready)?;
-        let exit = done?;
+        let exit = retry(ctx, &jobs, &mut changes)?;
         ctx.answer_changes(&changes)?;
         Ok(exit)
     }
@@ -49,16 +45,14 @@ impl Retry {
 /// The states of jobs that can be put back.
 const STATES: [StateKind; 3] = [StateKind::Succeeded, StateKind::Dead, StateKind::Cancelled];
 
-/// The outcome of a job that was put back.
-const RETRIED: &str = "retried";
-
 fn retry(ctx: &mut Ctx, jobs: &[(JobId, StateKind)], changes: &mut Vec<Change>) -> Answer {
     let now = ctx.now();
     let mut exit = Exit::Done;
     for portion in jobs.chunks(CHANGED_AT_ONCE) {
         let ids: Vec<JobId> = portion.iter().map(|&(id, _)| id).collect();
-        let answers = ctx.store()?.retry_each(&ids, &STATES, now)?;
-        for (&job, answer) in portion.iter().zip(answers) {
+        let put_back = ctx.store()?.put_back(&ids, &STATES, &Revival::default(), now)?;
+        ctx.announce(&put_back.queues)?;
+        for (&job, (_, answer)) in portion.iter().zip(put_back.answers) {
             exit = exit.or(tell(ctx, job, answer, changes));
         }
     }
@@ -71,7 +65,7 @@ fn tell(ctx: &Ctx, (id, before): (JobId, StateKind), answer: Retried, changes: &
     let (outcome, state) = match answer {
         Retried::Ready => {
             ctx.ui.hint(format_args!("job {id} is ready"));
-            (RETRIED, Some(StateKind::Ready))
+            ("retried", Some(StateKind::Ready))
         }
         Retried::WrongState(state) => {
             ctx.ui.say(format_args!("job {id} is {}; there is nothing to retry", state.name()));

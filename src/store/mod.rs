@@ -37,7 +37,7 @@ pub use topics::{PublishOutcome, Published, Subscribed, Topics};
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
     Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page, Progress,
-    Queue, QueueName, QueueSettings, Retention, StateKind, StepPath, Stream, Token, Wish, WorkerId,
+    Queue, QueueName, QueueSettings, Retention, StateKind, Stream, Token, Wish, WorkerId,
 };
 
 /// A durable queue of jobs.
@@ -230,28 +230,6 @@ pub trait Store: Send + DeadLetters + Letters + Steps + Tasks + Topics {
     ///
     /// Those of any write.
     fn cancel_each(&mut self, ids: &[JobId], now: Timestamp) -> Result<Vec<Cancelled>>;
-
-    /// Makes a job ready again, with the same id and its attempts counted from zero. Its recorded steps are
-    /// not run again, but for `from_step` and those that were begun after it, which are forgotten.
-    ///
-    /// # Errors
-    ///
-    /// Those of any write.
-    fn retry(
-        &mut self,
-        id: JobId,
-        states: &[StateKind],
-        from_step: Option<&StepPath>,
-        now: Timestamp,
-    ) -> Result<Retried>;
-
-    /// The same of several in one transaction, with all recorded steps kept; answers what became of each, in their
-    /// order.
-    ///
-    /// # Errors
-    ///
-    /// Those of any write.
-    fn retry_each(&mut self, ids: &[JobId], states: &[StateKind], now: Timestamp) -> Result<Vec<Retried>>;
 
     /// Changes what may still be changed of a job, all of it or nothing.
     ///

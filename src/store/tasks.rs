@@ -1,7 +1,7 @@
 //! The part of the contract that is about putting dead jobs back: many at once, and as tasks that take their time.
 
 use crate::clock::Timestamp;
-use crate::job::{JobId, Plan, QueueName, Revival, Task, TaskId, TaskReport};
+use crate::job::{JobId, Plan, QueueName, Revival, StateKind, Task, TaskId, TaskReport};
 use crate::store::{Result, Retried};
 
 /// Dead jobs that are put back.
@@ -12,12 +12,14 @@ use crate::store::{Result, Retried};
 ///   put back again by the same task.
 /// - That a job was put back, and that its task has come to it, is one transaction, whoever makes it.
 pub trait Tasks {
-    /// Puts dead jobs back, in their order and in one transaction; those that are not dead stay as they are.
+    /// Puts jobs back that stand in one of `states`, with the same ids and their attempts counted from zero, in their
+    /// order and in one transaction; the others stay as they are. Recorded steps are not run again, but for those that
+    /// `how` names.
     ///
     /// # Errors
     ///
     /// Those of any write.
-    fn put_back(&mut self, ids: &[JobId], how: &Revival, now: Timestamp) -> Result<PutBack>;
+    fn put_back(&mut self, ids: &[JobId], states: &[StateKind], how: &Revival, now: Timestamp) -> Result<PutBack>;
 
     /// Records a task. It is carried on by every [`super::Store::turn`], whichever queues its worker serves, and by
     /// [`Tasks::carry_tasks`].

@@ -85,7 +85,7 @@ impl Requeue {
     fn put_back(&self, ctx: &mut Ctx, dead: &[JobId], outcome: &mut Outcome) -> Result<(), Failure> {
         let (how, now) = (self.how.revival(), ctx.now());
         for portion in dead.chunks(PORTION) {
-            let put_back = ctx.store()?.put_back(portion, &how, now)?;
+            let put_back = ctx.store()?.put_back(portion, &[StateKind::Dead], &how, now)?;
             ctx.announce(&put_back.queues)?;
             for (id, answer) in put_back.answers {
                 match answer {

@@ -15,10 +15,10 @@ use tempfile::TempDir;
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
     Chunk, Claimed, Command, Context, Due, EnvVars, Filter, Granted, Job, JobId, KeyRule, Labels, NewJob, OnDuplicate,
-    Outcome, Page, Queue, QueueName, QueuePattern, Reason, Report, Settlement, StateKind, Stream, Tally, Terms,
-    Verdict, Wish, WorkerId, unheeded,
+    Outcome, Page, Queue, QueueName, QueuePattern, Reason, Report, Revival, Settlement, StateKind, Stream, Tally,
+    Terms, Verdict, Wish, WorkerId, unheeded,
 };
-use crate::store::{NewWorker, PushOutcome, Pushed, Result, Serving, Settled, Store, Turn, Turned};
+use crate::store::{NewWorker, PushOutcome, Pushed, Result, Retried, Serving, Settled, Store, Turn, Turned};
 
 /// Opens a store of the engine under test. Twice in one folder: two connections to one queue.
 pub(crate) type Open = dyn Fn(&Path) -> Result<Box<dyn Store>> + Sync;
@@ -33,6 +33,20 @@ pub(super) struct Bench<'o> {
     pub(super) now: Timestamp,
     open: &'o Open,
     folder: Arc<TempDir>,
+}
+
+impl dyn Store {
+    /// Puts one job back.
+    pub(crate) fn retry(
+        &mut self,
+        id: JobId,
+        states: &[StateKind],
+        from_step: Option<&crate::job::StepPath>,
+        now: Timestamp,
+    ) -> Result<Retried> {
+        let how = Revival { from_step: from_step.cloned(), ..Revival::default() };
+        self.put_back(&[id], states, &how, now).map(|done| done.answers[0].1.clone())
+    }
 }
 
 impl<'o> Bench<'o> {

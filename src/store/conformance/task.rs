@@ -60,7 +60,7 @@ pub(crate) fn dead_jobs_are_put_back_in_one_go_and_the_others_are_answered(open:
     let how =
         Revival { to: Some(queue("c")), delay: Some(Duration::from_secs(60)), max_attempts: Some(9), from_step: None };
     let meant = [ids[2], waiting, JobId::new(99).expect("a number"), ids[0]];
-    let done = bench.store.put_back(&meant, &how, bench.now).expect("an answer");
+    let done = bench.store.put_back(&meant, &[StateKind::Dead], &how, bench.now).expect("an answer");
     let answers: Vec<_> = done.answers.into_iter().map(|(_, answer)| answer).collect();
     let expected = [Retried::Ready, Retried::WrongState(StateKind::Ready), Retried::Unknown, Retried::Ready];
     assert_eq!((answers.as_slice(), done.queues), (&expected[..], vec![queue("c")]));
@@ -79,7 +79,7 @@ pub(crate) fn a_job_that_is_put_back_elsewhere_needs_its_key_there(open: &Open) 
     bench.bury(&claimed);
     let holder = bench.push(job("true").on("b").key("k"));
     let how = Revival { to: Some(queue("b")), ..Revival::default() };
-    let done = bench.store.put_back(&[old], &how, bench.now).expect("an answer");
+    let done = bench.store.put_back(&[old], &[StateKind::Dead], &how, bench.now).expect("an answer");
     assert_eq!(done.answers, [(old, Retried::KeyTaken(holder))]);
     assert_eq!((bench.state(old), bench.job(old).queue), (StateKind::Dead, queue("a")));
     bench.assert_counters_agree();

@@ -14,7 +14,7 @@ use super::subscription;
 use super::terms;
 use super::transaction::Txn;
 use crate::clock::Timestamp;
-use crate::job::{Due, JobChange, JobId, QueueName, QueueSettings, Revival, StateKind, StepPath};
+use crate::job::{Due, JobChange, JobId, QueueName, QueueSettings, Revival, StateKind};
 use crate::store::{Cancelled, Result, Retried, Updated};
 
 /// What a change must know of a job.
@@ -61,19 +61,8 @@ pub(super) fn cancel(tx: &Txn<'_>, id: JobId, now: Timestamp) -> Result<Cancelle
     }
 }
 
-/// Puts a job that stands in one of `states` back. It takes its key again unless a newer job has it.
-pub(super) fn retry(
-    tx: &Txn<'_>,
-    id: JobId,
-    states: &[StateKind],
-    from_step: Option<&StepPath>,
-    now: Timestamp,
-) -> Result<Retried> {
-    let how = Revival { from_step: from_step.cloned(), ..Revival::default() };
-    put_back(tx, id, states, &how, now).map(|(answer, _)| answer)
-}
-
-/// The same, in another way than it was; answers also its queue, where it was put back.
+/// Puts a job that stands in one of `states` back; answers also its queue, where it was. It takes its key again unless a
+/// newer job has it.
 pub(super) fn put_back(
     tx: &Txn<'_>,
     id: JobId,

@@ -64,13 +64,13 @@ use self::presence::Presence;
 use self::row::Explain as _;
 use self::step_file::Folder;
 use super::{
-    Access, Ahead, Cancelled, Mark, NewWorker, Orphan, Part, Place, Pushed, Removed, Result, Retried, Standing, Store,
-    Stray, Tidy, Turn, Turned, Updated, Worker,
+    Access, Ahead, Cancelled, Mark, NewWorker, Orphan, Part, Place, Pushed, Removed, Result, Standing, Store, Stray,
+    Tidy, Turn, Turned, Updated, Worker,
 };
 use crate::clock::{Moment, Timestamp, Uptime};
 use crate::job::{
     Attempt, Chunk, Context, EnvVars, Filter, IdRange, Job, JobChange, JobId, Lease, NewJob, Pace, Page, Progress,
-    Queue, QueueName, QueueSettings, Retention, StateKind, StepPath, Stream, Token, Wish, WorkerId,
+    Queue, QueueName, QueueSettings, Retention, StateKind, Stream, Token, Wish, WorkerId,
 };
 
 /// How long a verb waits for the write lock.
@@ -301,20 +301,6 @@ impl Store for SqliteStore {
 
     fn cancel_each(&mut self, ids: &[JobId], now: Timestamp) -> Result<Vec<Cancelled>> {
         self.write_durably(|tx| ids.iter().map(|&id| change::cancel(tx, id, now)).collect())
-    }
-
-    fn retry_each(&mut self, ids: &[JobId], states: &[StateKind], now: Timestamp) -> Result<Vec<Retried>> {
-        self.write_durably(|tx| ids.iter().map(|&id| change::retry(tx, id, states, None, now)).collect())
-    }
-
-    fn retry(
-        &mut self,
-        id: JobId,
-        states: &[StateKind],
-        from_step: Option<&StepPath>,
-        now: Timestamp,
-    ) -> Result<Retried> {
-        self.write_durably(|tx| change::retry(tx, id, states, from_step, now))
     }
 
     fn update(&mut self, id: JobId, change: &JobChange, now: Timestamp) -> Result<Updated> {

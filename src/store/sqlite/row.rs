@@ -11,8 +11,8 @@ use super::presence::FileId;
 use super::{place, terms, wish};
 use crate::clock::{self, Timestamp, Uptime};
 use crate::job::{
-    Attempt, Command, Context, DropId, EnvVars, EventId, GroupName, JobId, Labels, Outcome, QueueName, QueueSettings,
-    Rate, Reason, Report, StateKind, Stream, Token, Topic, TopicPattern, Usage, Wish, WorkerId,
+    Attempt, Command, Context, DropId, EnvVars, EventId, GroupName, JobId, Labels, Outcome, Phase, QueueName,
+    QueueSettings, Rate, Reason, Report, Skip, StateKind, Stream, Token, Topic, TopicPattern, Usage, Wish, WorkerId,
 };
 use crate::store::{Error, Result};
 
@@ -196,6 +196,8 @@ macro_rules! word_column {
 number_column!(EventId, Self::new, |id| id.get());
 number_column!(DropId, |n| Some(Self::new(n)), |id| id.get());
 
+word_column!(Phase);
+word_column!(Skip);
 word_column!(StateKind);
 word_column!(Reason);
 word_column!(Outcome);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, named_params};
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::query;
 use super::row::{self, Explain as _};
@@ -11,7 +11,7 @@ use super::schema::Annex;
 use super::transaction::Txn;
 use crate::clock::{self, Timestamp};
 use crate::job::{
-    Fates, JobId, Phase, Plan, Relapse, Revival, Skip, StateKind, StepPath, Task, TaskId, TaskReport, Tempo, Trial,
+    Fates, JobId, Phase, Plan, Relapse, Revival, StateKind, StepPath, Task, TaskId, TaskReport, Tempo, Trial,
 };
 use crate::store::{Directed, Direction, Result};
 
@@ -259,24 +259,3 @@ pub(super) fn forget(tx: &Txn<'_>, now: Timestamp) -> Result<usize> {
     }
     Ok(1)
 }
-
-/// The words of a column that is one of a few.
-macro_rules! word {
-    ($type:ty) => {
-        impl FromSql for $type {
-            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-                let word = value.as_str()?;
-                Self::ALL.into_iter().find(|known| known.name() == word).ok_or(FromSqlError::InvalidType)
-            }
-        }
-
-        impl ToSql for $type {
-            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-                Ok(self.name().into())
-            }
-        }
-    };
-}
-
-word!(Phase);
-word!(Skip);

@@ -8,12 +8,12 @@ use crate::job::{JobId, Plan, Revival, StateKind, Task, TaskId, TaskReport};
 use crate::store::{Carried, Directed, Direction, PutBack, Result, Tasks};
 
 impl Tasks for SqliteStore {
-    fn put_back(&mut self, ids: &[JobId], how: &Revival, now: Timestamp) -> Result<PutBack> {
+    fn put_back(&mut self, ids: &[JobId], states: &[StateKind], how: &Revival, now: Timestamp) -> Result<PutBack> {
         self.write_durably(|tx| {
             let mut answers = Vec::new();
             let mut queue_ids = std::collections::BTreeSet::new();
             for &id in ids {
-                let (answer, queue_id) = change::put_back(tx, id, &[StateKind::Dead], how, now)?;
+                let (answer, queue_id) = change::put_back(tx, id, states, how, now)?;
                 answers.push((id, answer));
                 queue_ids.extend(queue_id);
             }

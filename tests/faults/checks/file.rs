@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use qctl::clock::Uptime;
 use qctl::job::{
-    Due, Filter, Job, JobChange, JobId, Outcome, Page, QueueName, Retention, StateKind, Stream, Tally, Token,
+    Due, Filter, Job, JobChange, JobId, Outcome, Page, QueueName, Retention, Revival, StateKind, Stream, Tally, Token,
 };
 use qctl::policy;
 use qctl::render::{Look, detail, json, plain, table};
@@ -365,7 +365,7 @@ fn change(store: &mut dyn Store) -> store::Result<()> {
         let _ = store.update(id, &change, now)?;
     }
     for &id in &ids[..7] {
-        let _ = store.retry(id, &StateKind::ALL, None, now)?;
+        store.put_back(&[id], &StateKind::ALL, &Revival::default(), now)?;
         let _ = store.cancel(id, now)?;
     }
     let pushed = store.push(&mut [base::job("mail", "new"), base::job("new", "new")].into_iter(), now)?;
